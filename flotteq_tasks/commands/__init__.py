@@ -1,0 +1,1 @@
+"""Pure command builders: values in, command lines out. Nothing here runs anything."""

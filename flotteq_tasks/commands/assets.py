@@ -1,0 +1,46 @@
+"""Keep the files of earlier releases that open pages still ask for."""
+
+from collections.abc import Iterable
+
+from flotteq_tasks.commands.shell import Command, script
+
+_KEEP = """
+root=$1 minutes=$2; shift 2
+mkdir -p "$root"
+while [ $# -gt 0 ]; do
+  service=$1 container=$2 path=$3; shift 3
+  next=$root/.$service.next kept=$root/$service/assets
+  rm -rf "$next"
+  mkdir -p "$next" "$kept"
+  if docker cp "$container:$path/." "$next/" >/dev/null 2>&1; then
+    # Their age counts from now: until now they were live.
+    find "$next" -type f -exec touch {} +
+    chmod -R u+rwX,go+rX "$next"
+    (cd "$next" && find . -type f) | while IFS= read -r file; do
+      mkdir -p "$(dirname "$kept/$file")"
+      mv -f "$next/$file" "$kept/$file"
+    done
+    echo "kept $service $(find "$kept" -type f | wc -l)"
+  else
+    echo "none $service"
+  fi
+  rm -rf "$next"
+done
+find "$root" -type f -mmin "+$minutes" -delete
+find "$root" -mindepth 1 -type d -empty -delete
+"""
+
+
+def keep(directory: str, sources: Iterable[tuple[str, str, str]], *, hours: int) -> Command:
+    """Copy the files that are live now out of their containers; forget those that were last live too long ago.
+
+    Prints ``kept SERVICE FILES`` or ``none SERVICE`` (the image has no such directory) a line. Each file appears by
+    rename. They lie in ``assets/SERVICE/assets/``: the path of the URL, as the edge looks for them.
+
+    Args:
+        directory: the project directory on the host.
+        sources: service, container and directory in it.
+        hours: age from which a file goes.
+    """
+    words = [word for source in sources for word in source]
+    return script(_KEEP, f"{directory}/assets", hours * 60, words)

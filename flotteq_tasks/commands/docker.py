@@ -1,0 +1,95 @@
+"""Command lines of the Docker CLI."""
+
+from collections.abc import Iterable, Mapping
+
+from flotteq_tasks.commands.shell import Command
+
+
+def inspect(*names: str, format: str = "{{json .}}") -> Command:
+    """Describe containers, images or volumes, one JSON document a line."""
+    return Command("docker", "inspect", "--format", format, names)
+
+
+def image_inspect(*references: str, format: str = "{{json .}}") -> Command:
+    """Describe images, one JSON document a line."""
+    return Command("docker", "image", "inspect", "--format", format, references)
+
+
+def pull(reference: str) -> Command:
+    """Fetch an image."""
+    return Command("docker", "pull", "--quiet", reference)
+
+
+def push(reference: str) -> Command:
+    """Send an image to its registry."""
+    return Command("docker", "push", reference)
+
+
+def tag(source: str, target: str) -> Command:
+    """Give an image another name."""
+    return Command("docker", "tag", source, target)
+
+
+def containers(project: str, *, all: bool = True) -> Command:
+    """List the project's containers, one JSON document a line."""
+    return Command(
+        "docker", "ps", ["--all"] if all else [], "--no-trunc",
+        "--filter", f"label=com.docker.compose.project={project}", "--format", "{{json .}}",
+    )  # fmt: skip
+
+
+def stop(ids: Iterable[str], *, grace: int) -> Command:
+    """Stop containers; SIGKILL after ``grace`` seconds."""
+    return Command("docker", "stop", "--time", grace, ids)
+
+
+def remove(ids: Iterable[str]) -> Command:
+    """Remove containers, running or not."""
+    return Command("docker", "rm", "--force", ids)
+
+
+def logs(container: str, *, lines: int) -> Command:
+    """The last lines of a container's log."""
+    return Command("docker", "logs", "--timestamps", "--tail", lines, container)
+
+
+def volume_create(name: str, labels: Mapping[str, str]) -> Command:
+    """Create a named volume; nothing happens where it exists."""
+    return Command("docker", "volume", "create", [f"--label={key}={value}" for key, value in labels.items()], name)
+
+
+def build(
+    context: str,
+    *,
+    dockerfile: str,
+    tags: Iterable[str],
+    args: Mapping[str, str],
+    labels: Mapping[str, str],
+    ca_bundle: str = "",
+    platform: str = "",
+) -> Command:
+    """Build an image with BuildKit and load it into the engine.
+
+    Args:
+        ca_bundle: path of a file passed as the build secret ``ca_bundle``; it never becomes part of the image.
+    """
+    return Command(
+        "docker", "buildx", "build", "--load", "--progress", "plain",
+        "--file", dockerfile,
+        [f"--tag={name}" for name in tags],
+        [f"--build-arg={key}={value}" for key, value in sorted(args.items())],
+        [f"--label={key}={value}" for key, value in sorted(labels.items())],
+        ["--secret", f"id=ca_bundle,src={ca_bundle}"] if ca_bundle else [],
+        ["--platform", platform] if platform else [],
+        context,
+    )  # fmt: skip
+
+
+def login(server: str, username: str) -> Command:
+    """Log in to a registry; the password is read from standard input."""
+    return Command("docker", "login", "--username", username, "--password-stdin", server)
+
+
+def manifest(reference: str) -> Command:
+    """Ask a registry whether it has an image; works without TLS where the engine allows it."""
+    return Command("docker", "manifest", "inspect", "--insecure", reference)

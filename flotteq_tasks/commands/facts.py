@@ -1,0 +1,51 @@
+"""The script that reads a host's state in one round trip: sections that begin with ``@@ name``."""
+
+from flotteq_tasks.commands.shell import Command, script
+
+# One line a container; json keeps foreign text apart from the field separators. `index`: a container that was never
+# started has no health at all, which is an error for `.State.Health`, and the container would not be seen.
+_CONTAINER = (
+    '{"id":{{json .Id}},"name":{{json .Name}},"image":{{json .Config.Image}},"state":{{json .State.Status}},'
+    '"health":{{with index .State "Health"}}{{json .Status}}{{else}}""{{end}},"started":{{json .State.StartedAt}},'
+    '"exit_code":{{json .State.ExitCode}},"oom_killed":{{json .State.OOMKilled}},"restarts":{{json .RestartCount}},'
+    '"labels":{{json .Config.Labels}}}'
+)
+
+_FACTS = """
+directory=$1 project=$2 format=$3
+section() { printf '\\n@@ %s\\n' "$1"; }
+section clock; date +%s
+section engine; docker version --format '{{.Server.Version}}' 2>&1 || true
+section compose; docker compose version --short 2>&1 || true
+probe=$directory
+while [ ! -d "$probe" ]; do probe=$(dirname "$probe"); done
+data=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null || true)
+section disk; df -PB1 "$probe" ${data:+"$data"} 2>/dev/null | tail -n +2 || true
+section inodes; df -Pi "$probe" ${data:+"$data"} 2>/dev/null | tail -n +2 || true
+section memory; grep -E '^(MemTotal|MemAvailable):' /proc/meminfo
+section listening; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" {print $2}' || true
+section volumes; docker volume ls --format '{{.Name}}' 2>/dev/null || true
+section containers
+ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project" 2>/dev/null || true)
+[ -z "$ids" ] || docker inspect --format "$format" $ids 2>/dev/null || true
+section release; cat "$directory/state/current.json" 2>/dev/null || true
+section files; sed -n 's/^FLOTTEQ_RELEASE=//p' "$directory/.env" 2>/dev/null || true
+section active; cat "$directory/nginx/upstreams/active.conf" 2>/dev/null || true
+section edge; cd "$directory" 2>/dev/null && find nginx -type f -exec sha256sum {} + 2>/dev/null || true
+section certificate; readlink "$directory/certs/current" 2>/dev/null || true
+section secrets
+for link in "$directory"/secrets/*; do
+  [ ! -L "$link" ] || printf '%s %s\n' "$(basename "$link")" "$(readlink "$link")"
+done
+section maintenance
+if [ -e "$directory/nginx/state/maintenance.on" ]; then
+  echo on; cat "$directory/nginx/state/maintenance.allow" 2>/dev/null || true
+fi
+section kept; [ ! -d "$directory/state/edge.before" ] || echo yes
+section scale; cat "$directory/state/scale.json" 2>/dev/null || true
+"""
+
+
+def read_facts(directory: str, project: str) -> Command:
+    """Read engine, disk, memory, clock, ports, volumes, containers and the live release."""
+    return script(_FACTS, directory, project, _CONTAINER)

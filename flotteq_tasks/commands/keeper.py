@@ -1,0 +1,85 @@
+"""The script that holds a host's lock and writes its journal for as long as its client speaks to it."""
+
+from flotteq_tasks.commands.shell import Command, script
+
+LOCKED = 75
+FREE = 3
+
+# The kernel holds the lock: it is free the moment this process ends, however it ends. A client that is silent for a
+# whole lease (killed, cut off) ends it, too. The information file only tells people who holds it.
+_KEEPER = """
+state=$1 lease=$2
+umask 022
+mkdir -p "$state"
+exec 9>>"$state/lock"
+# One second: whoever only looks at the lock holds it for an instant.
+if ! flock --wait 1 9; then
+  cat "$state/lock.json" 2>/dev/null || true
+  exit 75
+fi
+trap '' HUP PIPE
+if [ -s "$state/lock.json" ]; then
+  printf 'after %s\\n' "$(tr -d '\\n' < "$state/lock.json")"
+fi
+IFS= read -r -t 30 holder
+printf '%s\\n' "$holder" > "$state/lock.json.new"
+echo $$ > "$state/lock.pid"
+mv "$state/lock.json.new" "$state/lock.json"
+echo held
+while IFS= read -r -t "$lease" line; do
+  case $line in
+    beat) echo beat || true ;;
+    release) rm -f "$state/lock.json"; echo released || true; exit 0 ;;
+    *) printf '%s\\n' "$line" >> "$state/journal.jsonl"; echo written || true ;;
+  esac
+done
+exit 1
+"""
+
+
+def keeper(state: str, *, lease: int) -> Command:
+    """Hold the lock below ``state`` until told to release it.
+
+    The client sends one line with the holder, then lines for the journal, ``beat`` or ``release``; each is answered by
+    one line. Exit code 75: somebody else holds it, and standard output says who.
+
+    Args:
+        lease: seconds of silence after which the client counts as dead and the lock is given up.
+    """
+    return script(_KEEPER, state, lease, interpreter="bash")
+
+
+def read_lock(state: str) -> Command:
+    """Print who holds the lock, nothing when it is free. A holder that died shows as ``dead``."""
+    return script(
+        """
+state=$1
+[ -e "$state/lock" ] || exit 0
+exec 9>>"$state/lock"
+if flock --nonblock 9; then kind=dead; else kind=held; fi
+if [ -s "$state/lock.json" ]; then
+  echo "$kind"
+  cat "$state/lock.json"
+elif [ "$kind" = held ]; then
+  printf 'held\n{}\n'
+fi
+""",
+        state,
+        interpreter="bash",
+    )
+
+
+def break_lock(state: str) -> Command:
+    """End the process that holds the lock; its client stops at its next step. Exit code ``FREE``: nobody holds it."""
+    return script(
+        """
+state=$1
+exec 9>>"$state/lock"
+if flock --nonblock 9; then exit 3; fi
+kill "$(cat "$state/lock.pid")"
+flock --wait 10 9
+rm -f "$state/lock.json"
+""",
+        state,
+        interpreter="bash",
+    )

@@ -1,0 +1,123 @@
+"""Command lines of the edge: test its configuration, reload it and know that the new one answers."""
+
+from collections.abc import Iterable
+
+from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.shell import Command, script
+
+# Where the rendered set is mounted in the container.
+PLACE = "/etc/nginx/flotteq"
+CONFIG = f"{PLACE}/nginx.conf"
+HEALTHZ = "http://127.0.0.1:8081/healthz"
+
+# Exit codes of the reload script.
+REFUSED, NOT_TAKEN, STILL_DRAINING, OTHER_FILES = 10, 11, 12, 13
+
+_RELOAD = """
+place=$1 wanted=$2 taken=$3
+on_disk() { sed -n '1s/^# generation //p' "$place/$1"; }
+ask() {
+  curl -fsS --max-time 2 http://127.0.0.1:8081/healthz 2>/dev/null ||
+    wget -q -T 2 -O - http://127.0.0.1:8081/healthz 2>/dev/null || true
+}
+found=$(on_disk servers/01-internal.conf)-$(on_disk upstreams/active.conf)
+[ -n "$wanted" ] || wanted=$found
+[ "$wanted" = "$found" ] || { echo "the files are of generation $found, not $wanted" >&2; exit 13; }
+nginx -e stderr -t -q -c "$place/nginx.conf" || exit 10
+master=$(cat /run/nginx.pid)
+# Neither image is sure to have pgrep.
+old=$(grep -lE "^PPid:[[:space:]]$master\\$" /proc/[0-9]*/status 2>/dev/null | cut -d/ -f3)
+kill -HUP "$master"
+end=$(($(date +%s) + taken))
+until answer=$(ask); [ "$answer" = "$wanted" ]; do
+  [ "$(date +%s)" -lt "$end" ] || { echo "nginx answers '$answer' instead of '$wanted'" >&2; exit 11; }
+  sleep 0.1
+done
+echo "$wanted" "$(echo "$old" | tr "\\n" " ")"
+"""
+
+_DRAINED = """
+limit=$1; shift
+end=$(($(date +%s) + limit))
+for pid; do
+  while grep -q worker "/proc/$pid/cmdline" 2>/dev/null; do
+    [ "$(date +%s)" -lt "$end" ] || { echo "worker $pid still runs" >&2; exit 12; }
+    sleep 0.1
+  done
+done
+"""
+
+_ALLOW = """
+state=$1/nginx/state; shift
+mkdir -p "$state"
+for address; do printf '%s yes;\\n' "$address"; done >"$state/maintenance.allow.next"
+mv -f "$state/maintenance.allow.next" "$state/maintenance.allow"
+"""
+
+_MAINTENANCE_ON = """
+mkdir -p "$1/nginx/state"
+: >"$1/nginx/state/maintenance.on"
+"""
+
+
+def test(compose: Compose, *, service: str = "nginx") -> Command:
+    """Check the files that lie on the host with the image that runs; silent but for errors and warnings."""
+    return compose.exec(service, ["nginx", "-e", "stderr", "-t", "-q", "-c", CONFIG])
+
+
+def dump(compose: Compose, *, service: str = "nginx") -> Command:
+    """Print the whole configuration, includes resolved."""
+    return compose.exec(service, ["nginx", "-e", "stderr", "-T", "-q", "-c", CONFIG])
+
+
+def healthz(compose: Compose, *, service: str = "nginx") -> Command:
+    """Print the generation of the configuration that is running."""
+    return compose.exec(service, ["sh", "-c", f"curl -fsS {HEALTHZ} || wget -q -O - {HEALTHZ}"])
+
+
+def reload(compose: Compose, *, generation: str, taken: int, service: str = "nginx") -> Command:
+    """Test, reload and wait until the new configuration answers: one round trip.
+
+    The new generation is printed, and behind it the process ids of the old workers, which still end their requests.
+    Exit codes: 10 the test failed and nothing was reloaded, 11 the new configuration does not answer, 13 the files on
+    the host are others.
+
+    Args:
+        generation: what ``/healthz`` must answer; empty: what the files on the host say.
+        taken: seconds until the new configuration must answer.
+    """
+    return compose.exec(service, script(_RELOAD, PLACE, generation, taken).argv())
+
+
+def drained(compose: Compose, workers: Iterable[str], *, limit: int, service: str = "nginx") -> Command:
+    """Wait until workers of an earlier configuration have ended; exit code 12 when one has not.
+
+    Args:
+        workers: process ids in the container.
+        limit: seconds.
+    """
+    return compose.exec(service, script(_DRAINED, limit, list(workers)).argv())
+
+
+def maintenance_allow(directory: str, addresses: Iterable[str]) -> Command:
+    """Write who sees the site during maintenance; the next reload reads it.
+
+    Args:
+        directory: the project directory on the host.
+        addresses: addresses and networks, checked by the caller.
+    """
+    return script(_ALLOW, directory, list(addresses))
+
+
+def maintenance_on(directory: str) -> Command:
+    """Show the maintenance page on all names, without a reload.
+
+    Args:
+        directory: the project directory on the host.
+    """
+    return script(_MAINTENANCE_ON, directory)
+
+
+def maintenance_off(directory: str) -> Command:
+    """Take the maintenance page away, without a reload."""
+    return Command("rm", "-f", f"{directory}/nginx/state/maintenance.on")

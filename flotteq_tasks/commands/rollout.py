@@ -1,0 +1,303 @@
+"""The scripts of a rollout on one host. Each does one thing in one round trip and can be run again."""
+
+from collections.abc import Iterable
+
+from flotteq_tasks.commands.shell import Command, script
+
+IMAGE_FORMAT = (
+    '{"id":{{json .Id}},"digests":{{json .RepoDigests}},"size":{{json .Size}},'
+    '"entrypoint":{{json .Config.Entrypoint}},"cmd":{{json .Config.Cmd}},"labels":{{json .Config.Labels}}}'
+)
+
+_WORK = """
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+"""
+
+_FETCH = """
+format=$1 limit=$2; shift 2
+store=$(docker info --format '{{.DockerRootDir}}/image/{{.Driver}}' 2>/dev/null || true)
+known=$store/distribution/diffid-by-digest/sha256
+# Bytes of the layers that this engine does not have; "?" where the store or the manifest cannot tell.
+missing() {
+  docker image inspect "$1" >/dev/null 2>&1 && case $1 in *@sha256:*) echo 0; return ;; esac
+  [ -d "$known" ] || { echo '?'; return; }
+  timeout 20 docker manifest inspect --insecure "$1" >"$work/$2.manifest" 2>/dev/null || { echo '?'; return; }
+  ! grep -q '"manifests"' "$work/$2.manifest" || { echo '?'; return; }
+  awk '/"layers"/ { layers = 1 }
+       !layers { next }
+       /"size"/ { gsub(/[^0-9]/, ""); size = $0 }
+       /"digest"/ { sub(/.*sha256:/, ""); sub(/".*/, ""); print size, $0 }' "$work/$2.manifest" |
+  { total=0; while read -r size digest; do [ -e "$known/$digest" ] || total=$((total + size)); done; echo "$total"; }
+}
+fetch() {
+  case $1 in *@sha256:*) docker image inspect "$1" >/dev/null 2>&1 && return 0 ;; esac
+  for pause in 1 3 0; do
+    if timeout --kill-after=5 "$limit" docker pull --quiet "$1" >"$work/$2.log" 2>&1; then return 0; fi
+    # An answer of the registry is final; a broken transfer is tried again.
+    if grep -qiE 'manifest unknown|not found|denied|unauthorized|no such host' "$work/$2.log"; then return 1; fi
+    [ "$pause" = 0 ] || sleep "$pause"
+  done
+  return 1
+}
+number=0 jobs=
+for reference; do
+  number=$((number + 1))
+  ( missing "$reference" "$number" >"$work/$number.bytes"
+    if fetch "$reference" "$number"; then echo ok; else echo failed; fi >"$work/$number.state" ) &
+  jobs="$jobs $!"
+done
+for job in $jobs; do wait "$job" || true; done
+number=0
+for reference; do
+  number=$((number + 1))
+  if [ "$(cat "$work/$number.state" 2>/dev/null)" = ok ]; then
+    printf 'image %s %s ' "$reference" "$(cat "$work/$number.bytes")"
+    docker image inspect --format "$format" "$reference"
+  else
+    printf 'failed %s %s\\n' "$reference" "$(tail -n 1 "$work/$number.log" 2>/dev/null | tr -d '\\r')"
+  fi
+done
+"""
+
+
+def fetch(references: Iterable[str], *, limit: int) -> Command:
+    """Pull images side by side and describe each: ``image REF BYTES JSON`` or ``failed REF MESSAGE`` a line.
+
+    BYTES is what had to be transferred, ``?`` when that cannot be told. A reference with a digest that the host has is
+    not asked for again.
+
+    Args:
+        limit: seconds for one try of one image.
+    """
+    return script(_WORK + _FETCH, IMAGE_FORMAT, limit, list(references))
+
+
+_ACTIVATE = """
+source=$1 directory=$2
+cd "$source"
+find . -type f | while IFS= read -r file; do
+  target=$directory/${file#./}
+  mkdir -p "$(dirname "$target")"
+  cp -p "$file" "$target.next"
+  mv -f "$target.next" "$target"
+done
+"""
+
+
+def activate(source: str, directory: str) -> Command:
+    """Copy a release's files into the project directory, each by rename: a reader sees the old file or the new one."""
+    return script(_ACTIVATE, source, directory)
+
+
+_WAIT = """
+limit=$1; shift
+end=$(($(date +%s) + limit))
+# `index`: a container that was never started has no health at all, which is an error for `.State.Health`.
+format='{{.Id}} {{.State.Status}} {{with index .State "Health"}}{{.Status}}{{else}}-{{end}}'
+format="$format {{.RestartCount}} {{.State.ExitCode}} {{.State.OOMKilled}}"
+while :; do
+  docker inspect --format "$format" "$@" >"$work/states" || exit 3
+  # Prints the first container that cannot become healthy (exit 3) or is not there yet (exit 1).
+  verdict=0
+  awk '
+    $2 == "created" { waiting = $0; next }
+    $2 != "running" || $4 != 0 || $3 == "unhealthy" { print; failed = 1; exit }
+    $3 != "healthy" && $3 != "-" { waiting = $0 }
+    END { if (failed) exit 3; if (waiting != "") { print waiting; exit 1 } }
+  ' "$work/states" >"$work/verdict" || verdict=$?
+  case $verdict in 0) exit 0 ;; 3) cat "$work/verdict"; exit 3 ;; esac
+  if [ "$(date +%s)" -ge "$end" ]; then cat "$work/verdict"; exit 4; fi
+  sleep 0.3
+done
+"""
+
+
+def wait_healthy(ids: Iterable[str], *, limit: int) -> Command:
+    """Wait until every container is healthy; end at once when one cannot become so.
+
+    Exit code 3: a container exited, restarted or is unhealthy; 4: still starting at the limit. The last line names it.
+
+    Args:
+        limit: seconds.
+    """
+    return script(_WORK + _WAIT, limit, list(ids))
+
+
+_DIAGNOSE = """
+lines=$1 id=$2
+docker inspect --format '{{json .State}}' "$id"
+# A container that was started again forgets how it ended; the engine's events do not.
+timeout 10 docker events --since 15m --until "$(($(date +%s) + 1))" --filter "container=$id" \
+  --filter event=oom --filter event=die --format 'docker: {{.Action}} {{.Actor.Attributes.exitCode}}' || true
+docker logs --timestamps --tail "$lines" "$id" 2>&1
+"""
+
+
+def diagnose(container: str, *, lines: int) -> Command:
+    """A container's state as one line of JSON, a line for each time it ended, then the last lines of its log."""
+    return script(_DIAGNOSE, lines, container)
+
+
+_PROBE = """
+edge=$1; shift
+for address; do
+  printf 'probe %s ' "$address"
+  docker exec "$edge" curl --silent --show-error --max-time 5 --write-out ' %{http_code}' "$address" 2>&1 | tr '\\n' ' '
+  echo
+done
+"""
+
+
+def probe(edge: str, addresses: Iterable[str]) -> Command:
+    """Ask addresses from inside the edge's own network: ``probe URL BODY CODE`` a line."""
+    return script(_PROBE, edge, list(addresses))
+
+
+ENDED = 3
+ERRORS = 4
+
+# The access log is JSON with "host" and "status"; the probe's own requests count like everybody's.
+_MONITOR = """
+edge=$1 seconds=$2 enough=$3 percent=$4 names=$5; shift 5
+since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+end=$(($(date +%s) + seconds))
+while :; do
+  for container; do
+    state=$(docker inspect --format '{{.State.Running}} {{.RestartCount}}' "$container" 2>/dev/null || true)
+    if [ "$state" != 'true 0' ]; then
+      echo "ended $container"; exit 3
+    fi
+  done
+  docker logs --since "$since" "$edge" 2>/dev/null >"$work/log" || true
+  verdict=0
+  awk -v names="$names" -v enough="$enough" -v percent="$percent" '
+    BEGIN { split(names, list, ","); for (i in list) wanted[list[i]] = 1 }
+    match($0, /"host":"[^"]*"/) {
+      host = substr($0, RSTART + 8, RLENGTH - 9)
+      if (!(host in wanted) || !match($0, /"status":[0-9]+/)) next
+      total[host]++; all++
+      if (substr($0, RSTART + 9, 1) == "5") { bad[host]++; errors++ }
+    }
+    END {
+      for (host in bad) if (bad[host] >= enough && bad[host] * 100 >= percent * total[host]) {
+        print "errors", host, bad[host], total[host]; exit 4
+      }
+      print "seen", errors + 0, all + 0
+    }
+  ' "$work/log" >"$work/verdict" || verdict=$?
+  if [ "$verdict" != 0 ] || [ "$(date +%s)" -ge "$end" ]; then cat "$work/verdict"; exit "$verdict"; fi
+  sleep 1
+done
+"""
+
+
+def monitor(
+    edge: str, domains: Iterable[str], containers: Iterable[str], *, seconds: int, enough: int, percent: int
+) -> Command:
+    """Watch containers and the edge's log: ``seen ERRORS REQUESTS`` at the end.
+
+    Exit code ``ENDED``: a container ended or restarted; ``ERRORS``: ``errors DOMAIN BAD TOTAL``.
+
+    Args:
+        seconds: how long.
+        enough: fewer 5xx answers of a domain are not judged.
+        percent: share of 5xx answers of a domain that is too much.
+    """
+    return script(_WORK + _MONITOR, edge, seconds, enough, percent, ",".join(domains), list(containers))
+
+
+_RETIRE = """
+grace=$1; shift
+docker stop --time "$grace" "$@" >/dev/null 2>&1 || true
+docker rm --force "$@" >/dev/null 2>&1 || true
+for id; do
+  if docker container inspect "$id" >/dev/null 2>&1; then echo "not removed: $id"; exit 1; fi
+done
+"""
+
+
+def retire(ids: Iterable[str], *, grace: int) -> Command:
+    """Stop and remove containers; nothing happens where they are gone already.
+
+    Args:
+        grace: seconds between SIGTERM and SIGKILL.
+    """
+    return script(_RETIRE, grace, list(ids))
+
+
+_KEEP_EDGE = """
+directory=$1
+kept=$directory/state/edge.before
+rm -rf "$kept" "$kept.next"
+mkdir -p "$kept.next"
+cp -a "$directory/nginx/." "$kept.next/"
+# A copy that ended early must not look like the whole.
+mv "$kept.next" "$kept"
+"""
+
+
+def keep_edge(directory: str) -> Command:
+    """Keep a copy of the edge's configuration, to be put back when the switch fails."""
+    return script(_KEEP_EDGE, directory)
+
+
+def forget_edge(directory: str) -> Command:
+    """Remove the copy: what it would put back serves no more."""
+    return script('rm -rf "$1/state/edge.before"', directory)
+
+
+_KEEP_EDGE_OF = """
+directory=$1 release=$2
+cd "$directory"
+rm -rf "releases/$release/nginx"
+cp -a nginx "releases/$release/nginx"
+rm -rf "releases/$release/nginx/state"
+"""
+
+
+def keep_edge_of(directory: str, release: str) -> Command:
+    """Keep the edge's files as they are now with a release, to run it again as it was."""
+    return script(_KEEP_EDGE_OF, directory, release)
+
+
+# state/ belongs to the host: a maintenance that was turned on meanwhile stays on.
+_PUT_EDGE = """
+directory=$1 source=$2
+[ -d "$source" ] || exit 3
+cd "$source"
+find . -path ./state -prune -o -type f -print | while IFS= read -r file; do
+  target=$directory/nginx/${file#./}
+  mkdir -p "$(dirname "$target")"
+  cp -p "$file" "$target.next"
+  mv -f "$target.next" "$target"
+done
+cd "$directory/nginx"
+find . -path ./state -prune -o -type f -print | while IFS= read -r file; do
+  [ -e "$source/$file" ] || rm -f "$file"
+done
+"""
+
+
+def use_edge_of(directory: str, release: str) -> Command:
+    """Put the edge's files of an earlier release back; exit code 3 when it kept none. Nothing is reloaded."""
+    return script(_PUT_EDGE, directory, f"{directory}/releases/{release}/nginx")
+
+
+def restore_edge(directory: str) -> Command:
+    """Put the edge's files from before the switch back; exit code 3 when none were kept. Nothing is reloaded."""
+    return script(_PUT_EDGE, directory, f"{directory}/state/edge.before")
+
+
+_STAGE_AGAIN = """
+directory=$1 source=$2 release=$3
+cd "$directory/releases"
+rm -rf "$release"
+mkdir "$release"
+cp -a "$source/files" "$release/files"
+sed -i "s/^FLOTTEQ_RELEASE=.*/FLOTTEQ_RELEASE=$release/" "$release/files/.env"
+"""
+
+
+def stage_again(directory: str, source: str, release: str) -> Command:
+    """Stage the files of an earlier release under a new id."""
+    return script(_STAGE_AGAIN, directory, source, release)

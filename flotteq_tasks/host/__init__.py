@@ -1,0 +1,1 @@
+"""Where commands run: SSH, this machine, and a scripted fake."""

@@ -1,0 +1,1 @@
+"""Templates become files: Jinja2 with StrictUndefined, and content hashes."""

@@ -1,0 +1,187 @@
+"""The edge's configuration: settings and the containers that answer, in; the files of ``nginx/`` on the host, out."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flotteq_tasks.model.errors import SettingsError
+from flotteq_tasks.model.stack import Settings, Vhost
+from flotteq_tasks.rendering import resources, templates
+from flotteq_tasks.rendering.hashes import content_hash
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+UPSTREAMS = "upstreams/active.conf"
+INTERNAL = "servers/01-internal.conf"
+# They hold the hash of all other files, or are rendered several times under other names.
+_SPECIAL = {f"{UPSTREAMS}.j2", f"{INTERNAL}.j2", "pages/error.html.j2", "vhosts/api.conf.j2", "vhosts/web.conf.j2"}
+
+
+@dataclass(frozen=True)
+class EdgeError:
+    """An answer of the edge itself. ``retry``: seconds after which a client may ask again; 0 says nothing."""
+
+    code: int
+    reason: str
+    title: str
+    french: str
+    english: str
+    retry: int = 0
+
+
+ERRORS = (
+    EdgeError(404, "Not Found", "Page introuvable", "Cette page n'existe pas.", "There is no such page."),
+    EdgeError(413, "Payload Too Large", "Fichier trop volumineux", "Ce fichier est trop volumineux.",
+              "The request body is too large."),
+    EdgeError(429, "Too Many Requests", "Trop de requêtes", "Patientez un instant avant de réessayer.",
+              "Too many requests: wait a moment.", retry=1),
+    EdgeError(502, "Bad Gateway", "Service momentanément indisponible",
+              "Le service redémarre. Réessayez dans un instant.",
+              "The service is restarting: try again in a moment.", retry=5),
+    EdgeError(503, "Service Unavailable", "Maintenance en cours", "Nous revenons dans quelques minutes.",
+              "Maintenance: we will be back in a few minutes.", retry=60),
+    EdgeError(504, "Gateway Timeout", "Le service met trop de temps à répondre", "Réessayez dans un instant.",
+              "The service took too long to answer: try again.", retry=5),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VirtualHost:
+    """One public name.
+
+    Args:
+        hsts: the header's value; empty as long as no issued certificate is in use.
+        assets: whether files of its previous releases are kept.
+    """
+
+    service: str
+    name: str
+    kind: Vhost
+    hsts: str
+    assets: bool
+
+
+def render_edge(
+    settings: Settings,
+    upstreams: Mapping[str, Sequence[str]],
+    *,
+    issued: bool,
+    release: str = "",
+    draining: bool = False,
+) -> dict[str, bytes]:
+    """Render the whole set. Equal input gives equal bytes.
+
+    Args:
+        upstreams: names of the containers that answer, by service; a service without any is asked by its own name.
+        issued: an issued certificate is in use. Only then browsers are told to insist on TLS: with the placeholder that
+            would lock people out.
+        release: id of the release that the containers belong to, for readers of ``upstreams/active.conf``.
+        draining: the container is about to be replaced: connections end with their request.
+
+    Returns:
+        content by path relative to ``nginx/``.
+
+    Raises:
+        SettingsError: a value that would break the configuration, or a broken template of the user's.
+    """
+    env = templates.environment(resources.search_path(settings.root, "nginx"))
+    values = {**_values(settings, issued=issued), "draining": draining}
+    files = {name.removesuffix(".j2"): content for name, content in _plain(settings, env, values)}
+    for vhost in _virtual_hosts(settings, issued=issued):
+        files[f"servers/{vhost.service}.conf"] = templates.render(
+            env, f"vhosts/{vhost.kind}.conf.j2", vhost=vhost, **values
+        )
+    for error in ERRORS:
+        files[f"pages/{error.code}.html"] = templates.render(env, "pages/error.html.j2", error=error, **values)
+    files[INTERNAL] = _stamped(env, INTERNAL, files, **values)
+    files[UPSTREAMS] = _upstreams(env, settings, upstreams, release)
+    return dict(sorted(files.items()))
+
+
+def render_upstreams(settings: Settings, upstreams: Mapping[str, Sequence[str]], *, release: str = "") -> bytes:
+    """Render ``upstreams/active.conf`` alone: the switch of a deploy changes this file only.
+
+    Raises:
+        SettingsError: a name that would break the configuration.
+    """
+    env = templates.environment(resources.search_path(settings.root, "nginx"))
+    return _upstreams(env, settings, upstreams, release)
+
+
+def generation(files: Mapping[str, bytes]) -> str:
+    """Return what ``/healthz`` answers once nginx runs this rendered set: hash of the edge, hash of its upstreams.
+
+    Args:
+        files: a rendered set; of it only the internal server and the upstreams are read.
+
+    Raises:
+        SettingsError: a template of the user's lost the line that names its generation.
+    """
+    return f"{_stamp(files, INTERNAL)}-{_stamp(files, UPSTREAMS)}"
+
+
+def _stamp(files: Mapping[str, bytes], name: str) -> str:
+    found = re.match(rb"# generation ([0-9a-f]+)\n", files[name])
+    if not found:
+        raise SettingsError(f"nginx/{name}.j2 must begin with the line: # generation {{{{ generation | word }}}}")
+    return found.group(1).decode()
+
+
+def _plain(settings: Settings, env: "Environment", values: Mapping[str, object]) -> Iterator[tuple[str, bytes]]:
+    for name in resources.names("nginx"):
+        if name in _SPECIAL:
+            continue
+        if name.endswith(".j2"):
+            yield name, templates.render(env, name, **values)
+        else:
+            yield name, resources.find(settings.root, "nginx", name).read_bytes()
+
+
+def _values(settings: Settings, *, issued: bool) -> dict[str, object]:
+    port = settings.edge.https_port
+    suffix = "" if port == 443 else f":{port}"
+    vhosts = _virtual_hosts(settings, issued=issued)
+    return {
+        "project": settings.project,
+        "limits": settings.limits,
+        "deploy": settings.deploy,
+        "vhosts": vhosts,
+        "errors": ERRORS,
+        "https_port_suffix": suffix,
+        "origins": [f"https://{vhost.name}{suffix}" for vhost in vhosts if vhost.kind == "web"],
+    }
+
+
+def _virtual_hosts(settings: Settings, *, issued: bool) -> list[VirtualHost]:
+    return [
+        VirtualHost(
+            service,
+            name,
+            settings.services[service].vhost,
+            hsts=_hsts(settings, name) if issued else "",
+            assets=bool(settings.services[service].assets),
+        )
+        for service, name in settings.public.items()
+    ]
+
+
+def _hsts(settings: Settings, name: str) -> str:
+    # At the domain itself includeSubDomains would bind names that this edge does not serve.
+    rest = "" if name == settings.project.domain else "; includeSubDomains"
+    return f"max-age={settings.limits.hsts_seconds}{rest}"
+
+
+def _upstreams(env: "Environment", settings: Settings, upstreams: Mapping[str, Sequence[str]], release: str) -> bytes:
+    rows = [
+        (service, settings.services[service].port, list(upstreams.get(service) or [service]))
+        for service in settings.public
+    ]
+    return _stamped(env, UPSTREAMS, {}, upstreams=rows, release=release)
+
+
+def _stamped(env: "Environment", name: str, others: Mapping[str, bytes], **values: object) -> bytes:
+    """Render a file that holds the hash of others and of itself without that hash."""
+    unstamped = templates.render(env, f"{name}.j2", generation="0", **values)
+    return templates.render(env, f"{name}.j2", generation=content_hash({**others, name: unstamped}), **values)
