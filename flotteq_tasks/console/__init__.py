@@ -1,0 +1,1 @@
+"""What people see: live steps, tables, JSON, GitHub Actions groups."""

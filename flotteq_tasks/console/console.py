@@ -1,0 +1,77 @@
+"""Events and results on a terminal, in a log, or on GitHub Actions.
+
+Talk goes to standard error, results to standard output.
+"""
+
+import json as jsonlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, Literal, TextIO
+
+from flotteq_tasks.console.github import GithubLog
+from flotteq_tasks.console.live import LiveLog
+from flotteq_tasks.console.plain import PlainLog
+from flotteq_tasks.console.table import render_table
+from flotteq_tasks.model.events import Report
+from flotteq_tasks.model.secret import Secret
+
+Mode = Literal["live", "plain", "github"]
+
+
+def decide(variables: Mapping[str, str], stream: TextIO) -> Mode:
+    """How events are shown: redrawn on a terminal, in groups on GitHub Actions, plain lines everywhere else."""
+    if variables.get("GITHUB_ACTIONS") == "true":
+        return "github"
+    if stream.isatty() and not variables.get("CI") and variables.get("TERM") != "dumb":
+        return "live"
+    return "plain"
+
+
+@dataclass(frozen=True)
+class Console:
+    """Where one call talks and shows its result."""
+
+    mode: Mode
+    report: Report
+    json: bool = False
+
+    @classmethod
+    def detect(cls, variables: Mapping[str, str], *, json: bool = False) -> "Console":
+        """Choose by the streams and the environment of this process."""
+        mode = decide(variables, sys.stderr)
+        colour = mode == "live" and not variables.get("NO_COLOR")
+        sinks: dict[Mode, type[LiveLog | PlainLog | GithubLog]] = {
+            "live": LiveLog,
+            "plain": PlainLog,
+            "github": GithubLog,
+        }
+        sink = sinks[mode](sys.stderr, colour=colour)
+        return cls(mode, Report(sink), json=json)
+
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody is there to answer a question."""
+        return self.mode == "live" and sys.stdin.isatty()
+
+    def document(self, value: object) -> None:
+        """Print one JSON document."""
+        sys.stdout.write(jsonlib.dumps(value, indent=2, default=_plain, ensure_ascii=False) + "\n")
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+        """Print a table that fits the terminal; cells are never wrapped when standard output is not one."""
+        sys.stdout.write(render_table(head, rows, right=right) + "\n")
+
+    def line(self, text: str = "") -> None:
+        """Print one line of the result."""
+        sys.stdout.write(text + "\n")
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Secret):
+        raise TypeError("a secret is never shown")
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, frozenset | set | tuple):
+        return sorted(value)
+    return str(value)

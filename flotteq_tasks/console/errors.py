@@ -1,0 +1,33 @@
+"""Errors for people: what, why, what to do."""
+
+import json as jsonlib
+import os
+import sys
+
+from flotteq_tasks.console.github import escape
+from flotteq_tasks.console.marks import marks
+from flotteq_tasks.model.errors import FlotteqError
+
+
+def error_text(error: FlotteqError, *, failed: str, bar: str) -> str:
+    """The whole message: details first, so that the sentence that matters is the last thing on the screen."""
+    lines = [f"  {bar} {line}" for line in error.details.splitlines()]
+    lines.append(f"{failed} {error.message}")
+    if error.hint:
+        first, *more = error.hint.splitlines()
+        lines += [f"  try: {first}", *[f"       {line}" for line in more]]
+    return "\n".join(lines)
+
+
+def show_error(error: FlotteqError, *, json: bool) -> None:
+    """Write an error to standard error; as JSON to standard output when the call asked for JSON."""
+    signs = marks(sys.stderr)
+    sys.stderr.write(error_text(error, failed=signs.failed, bar=signs.bar) + "\n")
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        sys.stderr.write(f"::error::{escape(error.message)}\n")
+    if json:
+        document = {
+            "ok": False,
+            "error": {"code": int(error.exit_code), "message": error.message, "hint": error.hint},
+        }
+        sys.stdout.write(jsonlib.dumps(document, indent=2, ensure_ascii=False) + "\n")

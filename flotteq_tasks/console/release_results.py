@@ -1,0 +1,126 @@
+"""How releases and the audit log look."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from flotteq_tasks.console.console import Console
+from flotteq_tasks.console.table import duration, size
+from flotteq_tasks.operations.history import Entry
+from flotteq_tasks.operations.interrupted import Progress
+from flotteq_tasks.operations.plan import Plan
+from flotteq_tasks.operations.releases import Difference, Listed, brief
+from flotteq_tasks.operations.retention import Usage
+
+
+def show_releases(console: Console, rows: Sequence[Listed]) -> None:
+    """The list, newest first; the live one is marked."""
+    if console.json:
+        console.document([{**asdict(one.release), "live": one.live, "changed": list(one.changed)} for one in rows])
+        return
+    if not rows:
+        console.line("no release yet: inv deploy --version v1.0.0")
+        return
+    head = ("", "VERSION", "ID", "BY", "TOOK", "RESULT", "CHANGED")
+    console.table(head, [_row(one) for one in rows])
+
+
+def _row(one: Listed) -> tuple[str, ...]:
+    release = one.release
+    took = duration(release.seconds) if release.seconds else "-"
+    return (
+        "*" if one.live else "",
+        release.version,
+        release.id,
+        release.by,
+        took,
+        release.result,
+        _services(one.changed),
+    )
+
+
+def _services(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 2 else f"{len(names)} services"
+
+
+def show_difference(console: Console, rows: Sequence[Difference]) -> None:
+    """What differs, one thing a line."""
+    if console.json:
+        console.document([asdict(one) for one in rows])
+        return
+    if not rows:
+        console.line("the two releases are the same")
+        return
+    console.table(("WHAT", "NAME", "FIRST", "SECOND"), [(one.what, one.name, one.first, one.second) for one in rows])
+
+
+def show_history(console: Console, rows: Sequence[Entry]) -> None:
+    """The audit log, newest first."""
+    if console.json:
+        console.document([asdict(one) for one in rows])
+        return
+    table = [
+        (
+            one.at[:19].replace("T", " "),
+            one.what,
+            f"{one.who} on {one.where}",
+            one.result + (f" at {one.step}" if one.step and one.result != "done" else ""),
+            duration(one.seconds) if one.seconds is not None else "-",
+        )
+        for one in rows
+    ]
+    console.table(("WHEN (UTC)", "WHAT", "WHO", "RESULT", "TOOK"), table)
+
+
+def show_progress(console: Console, found: Progress) -> None:
+    """Where the host is."""
+    if console.json:
+        console.document({**asdict(found), "last": asdict(found.last) if found.last else None})
+        return
+    console.line(found.lock)
+    if found.last:
+        where = f" at step '{found.last.step}'" if found.last.step and found.last.result != "done" else ""
+        console.line(f"last: {found.last.what} by {found.last.who}, {found.last.result}{where}")
+    console.line(f"live: {found.version or 'nothing'}")
+    if found.half_done:
+        console.line("something is half-done: inv deploy.resume goes on, inv deploy.abort takes it back")
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """What a deploy would do, and why."""
+    if console.json:
+        console.document({"changes": plan.changes, **asdict(plan)})
+        return
+    if not plan.changes:
+        console.line(f"{plan.version} is live: nothing to do")
+        return
+    console.line(f"{plan.live or 'nothing'} → {plan.version}\n")
+    rows = [("container", one.service, one.reason) for one in plan.containers]
+    rows += [("image", name, f"{brief(old) or '-'} → {brief(new)}") for name, (old, new) in plan.images.items()]
+    rows += [("secret", name, f"{old or '-'} → {new}") for name, (old, new) in plan.secrets.items()]
+    rows += [("file", path, what) for path, what in plan.files.items()]
+    rows += [("migration", name, "pending") for name in plan.pending]
+    console.table(("WHAT", "NAME", "WHY"), rows)
+    console.line()
+    console.line(f"download  {size(plan.download) if plan.download is not None else 'unknown'}")
+    console.line(f"disk      {size(plan.disk_free)} free")
+    console.line(f"memory    {size(plan.memory)} more while both run, {size(plan.memory_free)} free")
+    for warning in plan.warnings:
+        console.line(f"! {warning}")
+
+
+def show_usage(console: Console, usage: Usage) -> None:
+    """What uses the disk, and what could go."""
+    if console.json:
+        console.document(asdict(usage))
+        return
+    rows = [(what, size(int(amount)) if amount.isdigit() else amount or "-") for what, amount in usage.rows]
+    console.table(("WHAT", "SIZE"), [*rows, ("free", f"{size(usage.free)} of {size(usage.total)}")], right=[1])
+    if not usage.removable:
+        console.line("\nretention would remove no image")
+        return
+    console.line(f"\nretention would remove {len(usage.removable)} images: inv prune")
+    console.table(
+        ("IMAGE", "SIZE"),
+        [(f"{one.repository.rpartition('/')[2]}:{one.tag}", one.size) for one in usage.removable],
+        right=[1],
+    )

@@ -1,0 +1,146 @@
+"""How results look: a table or a line for people, one document with --json."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.console.console import Console
+from flotteq_tasks.console.table import duration, size
+from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.operations.certificates import CertificateStatus
+from flotteq_tasks.operations.control import Volume
+from flotteq_tasks.operations.deploy import Deployed
+from flotteq_tasks.operations.doctor import Finding
+from flotteq_tasks.operations.secret_tasks import SecretStatus
+from flotteq_tasks.operations.status import ServiceStatus, Status
+
+
+def show_deployed(console: Console, done: Deployed) -> None:
+    """The last line of a deploy."""
+    if console.json:
+        console.document({"ok": True, **asdict(done)})
+        return
+    if done.already:
+        console.line(f"{done.version} is already live and healthy")
+        return
+    parts = [f"{done.version} live in {duration(done.seconds)}"]
+    if done.probes:
+        parts.append(f"{done.failed:,} failed of {done.probes:,} probes")
+    if done.pulled is not None:
+        parts.append(f"{size(done.pulled)} pulled")
+    parts.append(f"{len(done.domains)} domains answer" + (" over verified TLS" if done.verified_tls else ""))
+    console.line(" · ".join(parts))
+
+
+def show_commands(console: Console, commands: Sequence[tuple[str, Command]]) -> None:
+    """The commands of a rehearsal, secrets masked."""
+    if not commands:
+        console.line("nothing to do")
+    for step, command in commands:
+        console.line(f"# {step}")
+        console.line(str(command))
+
+
+def show_status(console: Console, status: Status) -> None:
+    """The table of services, then certificate and disk."""
+    if console.json:
+        document = {"ok": status.ok, **asdict(status)}
+        document["services"] = [{**asdict(one), "ok": one.ok} for one in status.services]
+        console.document(document)
+        return
+    console.line(f"{status.environment} on {status.host}: {status.version or 'nothing deployed'}\n")
+    head = ("SERVICE", "VERSION", "REPLICAS", "UP", "HEALTH", "DOMAIN")
+    console.table(head, [_service_row(one) for one in status.services])
+    console.line()
+    days = status.certificate_days
+    console.line("certificate  " + (f"{days:.0f} days left" if days is not None else "none issued: inv ssl.init"))
+    if status.maintenance:
+        seen = f", but not to {', '.join(status.maintenance_allowed)}" if status.maintenance_allowed else ""
+        console.line(f"maintenance  on: every domain answers 503{seen}; inv maintenance.off ends it")
+    console.line(f"disk         {size(status.disk_free)} free of {size(status.disk_total)}")
+
+
+def _service_row(one: ServiceStatus) -> tuple[str, ...]:
+    replicas = str(one.replicas) if one.replicas == one.wanted else f"{one.replicas}/{one.wanted}"
+    up = duration(one.uptime) if one.replicas else "-"
+    return (one.service, one.version, replicas, up, one.problem or "healthy", one.domain)
+
+
+def show_containers(console: Console, facts: Facts) -> None:
+    """One line for each container."""
+    if console.json:
+        console.document([asdict(one) for one in facts.instances])
+        return
+    rows = [
+        (one.name, one.id[:12], one.state, one.health or "-", str(one.restarts), one.image.partition("@")[0])
+        for one in sorted(facts.instances, key=lambda one: one.name)
+    ]
+    console.table(("CONTAINER", "ID", "STATE", "HEALTH", "RESTARTS", "IMAGE"), rows, right=[4])
+
+
+def show_findings(console: Console, findings: Sequence[Finding]) -> None:
+    """What was looked at; below, what is wrong with its fix."""
+    if console.json:
+        console.document({"ok": all(one.ok for one in findings), "findings": [asdict(one) for one in findings]})
+        return
+    console.table(("", "WHAT", "FOUND"), [("ok" if one.ok else "!!", one.what, one.found) for one in findings])
+    fixes = dict.fromkeys(line for one in findings if not one.ok for line in one.fix.splitlines())
+    if fixes:
+        console.line("\ntry:")
+    for line in fixes:
+        console.line(f"  {line}")
+
+
+def show_secrets(console: Console, rows: Sequence[SecretStatus]) -> None:
+    """Fingerprints, here and on the host."""
+    if console.json:
+        console.document([{**asdict(one), "note": one.note} for one in rows])
+        return
+    table = [(one.name, one.source, one.here or "-", one.host or "-", one.note) for one in rows]
+    console.table(("SECRET", "SOURCE", "HERE", "ON HOST", ""), table)
+
+
+def show_certificates(console: Console, rows: Sequence[CertificateStatus]) -> None:
+    """What every name serves."""
+    if console.json:
+        console.document({"ok": not any(one.problem for one in rows), "names": [one.document() for one in rows]})
+        return
+    table = [
+        (one.name, f"{one.days_left:.0f}", one.issuer or "-", one.serial[:16] or "-", one.problem or "ok")
+        for one in rows
+    ]
+    console.table(("NAME", "DAYS", "ISSUER", "SERIAL", ""), table, right=[1])
+
+
+def show_volumes(console: Console, rows: Sequence[Volume]) -> None:
+    """Volumes with their sizes."""
+    if console.json:
+        console.document([asdict(one) for one in rows])
+        return
+    table = [(one.name, size(one.size), ", ".join(one.used_by) or "-") for one in rows]
+    console.table(("VOLUME", "SIZE", "USED BY"), table, right=[1])
+
+
+def show_files(console: Console, files: Mapping[str, int]) -> None:
+    """Names and sizes of rendered files."""
+    console.table(("FILE", "BYTES"), [(path, str(count)) for path, count in files.items()], right=[1])
+
+
+def show_problems(console: Console, problems: Sequence[Any]) -> None:
+    """What an .env file says differently to different readers."""
+    if console.json:
+        console.document([asdict(one) for one in problems])
+        return
+    if not problems:
+        console.line("every line means the same to python-dotenv and to Compose")
+    for one in problems:
+        console.line(f"{one.severity}: line {one.line}: {one.key}: {one.message}")
+
+
+def show_settings(console: Console, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Every setting with its origin."""
+    if console.json:
+        console.document([{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
+        return
+    console.table(("KEY", "VALUE", "FROM"), rows)

@@ -1,0 +1,51 @@
+"""Tables of text. Pure."""
+
+from collections.abc import Sequence
+from unicodedata import east_asian_width
+
+
+def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+    """Columns as wide as their widest cell, two spaces between them, no lines: it can be cut, searched and pasted.
+
+    Args:
+        right: numbers of the columns that are aligned to the right.
+    """
+    table = [list(head), *[list(row) for row in rows]]
+    widths = [max(_width(row[column]) for row in table) for column in range(len(head))]
+    lines = []
+    for row in table:
+        cells = [_pad(cell, widths[column], right=column in right) for column, cell in enumerate(row)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Two largest units: ``3 d 4 h``, ``12 min``, ``41 s``."""
+    whole = int(seconds)
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    for index, (name, size) in enumerate(units):
+        if whole >= size or name == "s":
+            text = f"{whole // size} {name}"
+            rest = whole % size
+            if name in ("d", "h") and index + 1 < len(units) and rest >= units[index + 1][1]:
+                text += f" {rest // units[index + 1][1]} {units[index + 1][0]}"
+            return text
+    return ""
+
+
+def size(amount: float) -> str:
+    """Bytes in binary units with one decimal: ``6.4 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def _width(text: str) -> int:
+    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _pad(text: str, width: int, *, right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if right else text + space

@@ -1,0 +1,1 @@
+"""How a release runs, behind one small interface."""

@@ -1,0 +1,92 @@
+"""What an engine must be able to do. Operations know this interface only; Compose is the first to keep it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from flotteq_tasks.host.base import Done
+from flotteq_tasks.model.facts import Facts, Instance
+from flotteq_tasks.model.release import Release
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that the host has.
+
+    Args:
+        pinned: reference with digest; the image's id where it has no digest (never came from a registry).
+        size: bytes on disk.
+        transferred: bytes that had to be fetched; None where the engine cannot tell.
+    """
+
+    reference: str
+    pinned: str
+    size: int
+    entrypoint: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    transferred: int | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """Why a service's containers are replaced."""
+
+    service: str
+    reason: str
+
+
+class Engine(Protocol):
+    """Runs releases on one host. Every call has its own time limit; errors are ``FlotteqError``."""
+
+    def facts(self) -> Facts:
+        """Read the host's state in one round trip."""
+
+    def fetch(self, references: Mapping[str, str]) -> dict[str, Image]:
+        """Bring the image of each service to the host and pin it.
+
+        Raises:
+            PreflightFailed: an image cannot be had; the message names each one.
+        """
+
+    def stage(self, release: Release) -> Release:
+        """Put a release's files on the host without using them; return the release with their hashes."""
+
+    def stage_again(self, release: Release, source: Release) -> Release:
+        """Stage the files of an earlier release under a new id, as they were."""
+
+    def changes(self, release: Release, facts: Facts) -> list[Change]:
+        """Compare the staged release with the running containers."""
+
+    def activate(self, release_id: str) -> None:
+        """Make a staged release's files the project's files; nothing restarts."""
+
+    def start(self, services: Iterable[str], *, replace: bool = False) -> None:
+        """Start services in place and wait until they are healthy."""
+
+    def start_beside(self, counts: Mapping[str, int], *, release: str = "") -> list[Instance]:
+        """Start so many new containers of each service beside those that run; return the new ones, not yet healthy.
+
+        Args:
+            release: a staged release whose images and settings they get; empty: the project's present files.
+        """
+
+    def wait_healthy(self, instances: Iterable[Instance], *, limit: int) -> None:
+        """Wait for health; fail at once with the log and the likely cause when it cannot come.
+
+        Raises:
+            Unhealthy: names service, state and cause; the log is in the details.
+        """
+
+    def retire(self, instances: Iterable[Instance]) -> None:
+        """Stop and remove containers."""
+
+    def run_once(self, service: str, command: Iterable[str], *, name: str, limit: int, release: str = "") -> Done:
+        """Run a command in a fresh container of a service's image, with its environment and secrets.
+
+        Args:
+            limit: seconds.
+            release: a staged release whose image and settings are used; empty: the live one.
+        """
+
+    def ask(self, addresses: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+        """Ask addresses from the edge's network; status and body for each key."""

@@ -1,0 +1,233 @@
+"""Docker Compose on one host, behind the engine interface."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from flotteq_tasks.commands import docker, rollout
+from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.facts import read_facts
+from flotteq_tasks.commands.shell import script
+from flotteq_tasks.engines.base import Change, Image
+from flotteq_tasks.engines.compose.diagnosis import diagnosis
+from flotteq_tasks.engines.compose.facts import parse_facts
+from flotteq_tasks.engines.compose.files import comparable, compose_name, release_files
+from flotteq_tasks.host.base import Done, Host
+from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed
+from flotteq_tasks.model.facts import Facts, Instance
+from flotteq_tasks.model.release import Release
+from flotteq_tasks.model.stack import Settings
+
+LOG_LINES = 50
+
+# What registries say of an image that they lack; "unknown authority" and "executable not found" say something else.
+_ABSENT = re.compile(r"(manifest|name) unknown|manifest for \S+ not found|: not found\s*$")
+
+
+class ComposeEngine:
+    """Runs releases as a Compose project.
+
+    Args:
+        host: where the project is.
+        settings: the environment's settings.
+    """
+
+    def __init__(self, host: Host, settings: Settings) -> None:
+        self.host = host
+        self.settings = settings
+        self.directory = str(settings.directory)
+        self.compose = Compose(settings.project.name, self.directory, compose_name(settings))
+
+    def facts(self) -> Facts:
+        """Read the host's state in one round trip."""
+        return parse_facts(self.host.run(read_facts(self.directory, self.settings.project.name)).out)
+
+    def fetch(self, references: Mapping[str, str]) -> dict[str, Image]:
+        """Pull images side by side and pin each by its digest."""
+        wanted = sorted(set(references.values()))
+        limit = self.settings.deploy.pull_timeout
+        done = self.host.run(rollout.fetch(wanted, limit=limit), timeout=limit * 3 + 60)
+        images: dict[str, Image] = {}
+        failed: dict[str, str] = {}
+        for line in done.out.splitlines():
+            kind, _, rest = line.partition(" ")
+            reference, _, text = rest.partition(" ")
+            if kind == "image":
+                transferred, _, described = text.partition(" ")
+                images[reference] = _image(reference, json.loads(described), transferred)
+            elif kind == "failed":
+                failed[reference] = text
+        if failed:
+            raise _not_fetched(references, failed, self.settings)
+        return {service: images[reference] for service, reference in references.items()}
+
+    def stage(self, release: Release) -> Release:
+        """Upload the release's files to ``releases/<id>/files``."""
+        files = release_files(self.settings, release)
+        self.host.write_tree(f"{self.directory}/releases/{release.id}/files", files)
+        hashes = {path: sha256(comparable(file.content)).hexdigest() for path, file in files.items()}
+        return Release(**{**release.__dict__, "files": hashes})
+
+    def stage_again(self, release: Release, source: Release) -> Release:
+        """Stage the files of an earlier release under a new id; its images and secret versions come with them."""
+        self.host.run(rollout.stage_again(self.directory, source.id, release.id))
+        return Release(**{**release.__dict__, "files": source.files})
+
+    def config(self, release_id: str | None = None) -> dict[str, Any]:
+        """The resolved Compose file, of a staged release or of the project, as plain data."""
+        result: dict[str, Any] = json.loads(self.host.run(self._compose(release_id).config()).out)
+        return result
+
+    def changes(self, release: Release, facts: Facts) -> list[Change]:
+        """Services whose running containers differ from the release, with the reason."""
+        done = self.host.run(self._compose(release.id).hashes())
+        wanted = dict(line.split() for line in done.out.splitlines() if len(line.split()) == 2)
+        found = []
+        for service in self.settings.services:
+            instances = [one for one in facts.of(service) if one.running]
+            if not instances:
+                found.append(Change(service, "not running"))
+            elif any(one.image != release.images.get(service) for one in instances):
+                found.append(Change(service, "image"))
+            elif any(one.config_hash != wanted.get(service) for one in instances):
+                found.append(Change(service, "configuration"))
+            elif len(instances) != release.replicas.get(service, 1):
+                found.append(Change(service, "replicas"))
+        return found
+
+    def activate(self, release_id: str) -> None:
+        """Copy the staged files into the project directory, each by rename."""
+        self.host.run(rollout.activate(f"{self.directory}/releases/{release_id}/files", self.directory))
+
+    def prepare(self, volumes: Iterable[str]) -> None:
+        """Make the directories that containers mount and the volumes, which Compose does not own."""
+        make = script(
+            'cd "$1"; mkdir -p assets certbot/conf certbot/www certs nginx/state secrets state; '
+            "chmod 755 assets certbot/www",
+            self.directory,
+        )
+        self.host.run(make)
+        for volume in volumes:
+            self.host.run(docker.volume_create(volume, {"com.flotteq.project": self.settings.project.name}))
+
+    def start(self, services: Iterable[str], *, replace: bool = False) -> None:
+        """Start services in place and wait until they are healthy."""
+        names = list(services)
+        self.host.run(self.compose.up(names, recreate=replace), timeout=180)
+        started = [one for one in self.facts().instances if one.service in names and not one.oneoff]
+        self.wait_healthy(started, limit=self.settings.deploy.health_timeout)
+
+    def start_beside(self, counts: Mapping[str, int], *, release: str = "") -> list[Instance]:
+        """Scale each service up by its count; existing containers are not touched, new ones are found by their id."""
+        before = self.facts()
+        known = {one.id for one in before.instances}
+        scale = {service: len(before.of(service)) + count for service, count in counts.items()}
+        try:
+            self.host.run(self._compose(release or None).up(counts, scale=scale), timeout=180)
+        except CommandFailed as error:
+            new = [one for one in self.facts().instances if one.id not in known and not one.oneoff]
+            self.retire(new)
+            raise error
+        return [one for one in self.facts().instances if one.id not in known and not one.oneoff]
+
+    def wait_healthy(self, instances: Iterable[Instance], *, limit: int) -> None:
+        """Wait for health; fail at once with the log and the likely cause when it cannot come."""
+        by_id = {one.id: one for one in instances}
+        if not by_id:
+            return
+        done = self.host.run(rollout.wait_healthy(by_id, limit=limit), timeout=limit + 30, check=False)
+        if done.ok:
+            return
+        words = done.out.strip().splitlines()[-1].split() if done.out.strip() else []
+        culprit = by_id.get(words[0]) if words else None
+        if culprit is None:
+            done.check(self.host.name)
+            raise FlotteqError(f"{self.host.name}: containers vanished while they were waited for: {done.out.strip()}")
+        seen = self.host.run(rollout.diagnose(culprit.id, lines=LOG_LINES), check=False)
+        restarts = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
+        raise diagnosis(culprit, seen.out, limit=limit, timed_out=done.code == 4, restarts=restarts)
+
+    def retire(self, instances: Iterable[Instance]) -> None:
+        """Stop and remove containers; those that are gone already count as removed."""
+        ids = [one.id for one in instances]
+        if ids:
+            grace = self.settings.deploy.stop_grace
+            self.host.run(rollout.retire(ids, grace=grace), timeout=grace + 60)
+
+    def run_once(self, service: str, command: Iterable[str], *, name: str, limit: int, release: str = "") -> Done:
+        """Run a command in a fresh container; its name is fixed, so that a leftover is found and removed."""
+        self.host.run(docker.remove([name]), check=False)
+        run = self._compose(release or None).run(
+            service, command, name=name, entrypoint="/opt/entrypoint/secrets-to-env"
+        )
+        try:
+            return self.host.run(run, timeout=limit)
+        finally:
+            self.host.run(docker.remove([name]), check=False)
+
+    def ask(self, addresses: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+        """Ask addresses from inside the edge container."""
+        edge = [one for one in self.facts().instances if one.service in self.settings.of_kind("edge") and one.running]
+        if not edge:
+            raise FlotteqError(f"{self.host.name}: the edge is not running", hint="inv status")
+        done = self.host.run(rollout.probe(edge[0].name, addresses.values()), timeout=10 * len(addresses) + 10)
+        answers: dict[str, tuple[int, str]] = {}
+        for line in done.out.splitlines():
+            kind, _, rest = line.partition(" ")
+            address, _, text = rest.partition(" ")
+            if kind != "probe":
+                continue
+            content, _, code = text.strip().rpartition(" ")
+            answers[address] = (int(code) if code.isdigit() else 0, content.strip())
+        return {key: answers.get(address, (0, "no answer")) for key, address in addresses.items()}
+
+    def _compose(self, release_id: str | None) -> Compose:
+        if release_id is None:
+            return self.compose
+        prefix = f"releases/{release_id}/files"
+        return Compose(self.compose.project, self.directory, f"{prefix}/{self.compose.file}", f"{prefix}/.env")
+
+
+def _image(reference: str, raw: Mapping[str, Any], transferred: str) -> Image:
+    repository, _, asked = reference.partition("@")
+    name = repository.rpartition(":")[0] if ":" in repository.rpartition("/")[2] else repository
+    # An image can have several digests of one repository: the one that was asked for stays.
+    digest = asked or _digest(name, raw.get("digests") or [])
+    # The tag stays in front of the digest for people: Docker uses the digest.
+    pinned = f"{repository}@{digest}" if digest else str(raw["id"])
+    return Image(
+        reference=reference,
+        pinned=pinned,
+        size=int(raw.get("size") or 0),
+        transferred=int(transferred) if transferred.isdigit() else None,
+        entrypoint=tuple(raw.get("entrypoint") or ()),
+        cmd=tuple(raw.get("cmd") or ()),
+    )
+
+
+def _digest(name: str, digests: Sequence[str]) -> str:
+    found = {repository: digest for repository, _, digest in (one.partition("@") for one in digests)}
+    # Docker writes its own hub's names short.
+    short = re.sub(r"^(index\.)?docker\.io/(library/)?", "", name)
+    return found.get(name) or found.get(short, "")
+
+
+def _not_fetched(references: Mapping[str, str], failed: Mapping[str, str], settings: Settings) -> PreflightFailed:
+    services = sorted(service for service, reference in references.items() if reference in failed)
+    missing = [name for name in services if _ABSENT.search(failed[references[name]])]
+    details = "\n".join(f"{references[name]}: {failed[references[name]]}" for name in services)
+    if missing and all(settings.services[name].build for name in missing) and len(missing) == len(services):
+        version = references[missing[0]].rpartition(":")[2]
+        return PreflightFailed(
+            f"version {version} of {', '.join(missing)} is not in the registry {settings.registry.server}; "
+            "nothing was changed",
+            hint=f"inv build --version {version} && inv push --version {version}",
+            details=details,
+        )
+    return PreflightFailed(
+        f"images of {', '.join(services)} could not be fetched; nothing was changed",
+        hint="is the registry reachable from the host, and is it logged in? `inv doctor`",
+        details=details,
+    )

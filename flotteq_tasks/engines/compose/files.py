@@ -1,0 +1,72 @@
+"""The files of a release in the project directory: the Compose file, its entrypoints and .env."""
+
+from pathlib import Path, PurePosixPath
+
+from flotteq_tasks.host.base import File
+from flotteq_tasks.model.release import Release
+from flotteq_tasks.model.stack import Settings, variable
+from flotteq_tasks.rendering import resources
+from flotteq_tasks.settings import envfile
+
+# Where the certbot container sees the CA of a private ACME server.
+ACME_CA = "/etc/letsencrypt/acme-ca.pem"
+
+
+def compose_name(settings: Settings) -> str:
+    """The Compose file's name in the project directory."""
+    return PurePosixPath(settings.project.compose_file).name
+
+
+def compose_source(settings: Settings) -> Path:
+    """The Compose file on this machine: the project's own, else the delivered one.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    own = settings.root / settings.project.compose_file
+    return own if own.is_file() else resources.find(settings.root, "compose", compose_name(settings))
+
+
+def secret_path(name: str, fingerprint: str) -> str:
+    """A secret version's file, relative to the project directory."""
+    return f"./secrets/{name}.{fingerprint}"
+
+
+def environment(settings: Settings, release: Release) -> dict[str, str]:
+    """The variables that the Compose file is filled with. A service without image keeps the file's default."""
+    values = dict(settings.env)
+    for name, service in settings.services.items():
+        if name in release.images:
+            values[variable(name, "image")] = release.images[name]
+        values[variable(name, "memory")] = service.memory
+        values[variable(name, "cpus")] = service.cpus
+        if service.kind == "rolling":
+            values[variable(name, "replicas")] = str(release.replicas.get(name, service.replicas))
+    for name, fingerprint in release.secrets.items():
+        values[variable(name, "file")] = secret_path(name, fingerprint)
+    # Compose does not read it; it tells which release's files lie in the project directory.
+    values["FLOTTEQ_RELEASE"] = release.id
+    values["DB_USER"] = settings.database.user
+    values["DB_NAME"] = settings.database.name
+    values["ACME_CA_BUNDLE"] = ACME_CA if settings.acme.ca_file else ""
+    return values
+
+
+def release_files(settings: Settings, release: Release) -> dict[str, File]:
+    """Path in the project directory and content of each file that Compose reads or mounts."""
+    source = compose_source(settings)
+    text = envfile.render(environment(settings, release))
+    files = {
+        compose_name(settings): File(source.read_bytes()),
+        # It holds no secret, but configuration is nobody else's business.
+        ".env": File(text.encode(), mode=0o640),
+    }
+    entrypoints = source.parent / "entrypoint"
+    for script in sorted(entrypoints.iterdir()) if entrypoints.is_dir() else ():
+        files[f"entrypoint/{script.name}"] = File(script.read_bytes(), mode=0o755)
+    return files
+
+
+def comparable(content: bytes) -> bytes:
+    """A file's content without the release's id: two releases with the same settings have the same .env."""
+    return b"\n".join(line for line in content.split(b"\n") if not line.startswith(b"FLOTTEQ_RELEASE="))

@@ -1,0 +1,277 @@
+"""Obtain, install and renew the one certificate with all public names.
+
+certbot owns ``certbot/conf``; nginx reads ``certs/current``, a link to ``placeholder`` or to ``rel-<time>``. A new
+certificate is checked, copied, linked and tested before nginx reloads, and afterwards compared with what every name
+serves; whatever fails links the previous one again.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flotteq_tasks.commands import certbot
+from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host.base import File, Host
+from flotteq_tasks.model.errors import FlotteqError, NotPutBack, PreflightFailed, PutBack, SettingsError
+from flotteq_tasks.model.events import Report
+from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.operations.certificates import probe, x509
+from flotteq_tasks.operations.edge import reload_edge, test_config
+
+PLACEHOLDER = "placeholder"
+# Seconds: an order with five names takes 3 to 30; a slow server is asked again by certbot itself.
+ACME_LIMIT = 300
+
+# Puts the edge's files for an issued certificate (True) or the placeholder on the host; returns their generation.
+Render = Callable[[bool], str]
+
+
+def is_issued(target: str) -> bool:
+    """Whether ``certs/current`` with this target holds an issued certificate (``Facts.certificate``)."""
+    return target.startswith("rel-")
+
+
+def ensure_placeholder(host: Host, settings: Settings, *, now: datetime | None = None) -> bool:
+    """Give nginx something to start with; an existing certificate stays.
+
+    Returns:
+        whether it was needed.
+
+    Raises:
+        CommandFailed, HostUnreachable, as the host does.
+    """
+    directory = str(settings.directory)
+    if host.run(certbot.current(directory)).out.strip():
+        return False
+    chain, key = x509.make_placeholder(now or x509.utc_now())
+    _put(host, directory, PLACEHOLDER, chain, key)
+    host.run(certbot.point(directory, PLACEHOLDER))
+    return True
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """The certificate of one site.
+
+    Args:
+        render: puts the edge's files on the host for an issued certificate or for none; returns their generation.
+        clock: the present, UTC.
+    """
+
+    host: Host
+    settings: Settings
+    compose: Compose
+    report: Report
+    render: Render
+    clock: Callable[[], datetime] = field(default=x509.utc_now)
+
+    @property
+    def directory(self) -> str:
+        """The project directory on the host."""
+        return str(self.settings.directory)
+
+    @property
+    def names(self) -> list[str]:
+        """All public names, in the order of flotteq.toml."""
+        return list(self.settings.public.values())
+
+    def init(self) -> bool:
+        """Obtain a certificate where there is none that is fit, and install it. Again: nothing is due, nothing changes.
+
+        Returns:
+            whether another certificate is served now.
+
+        Raises:
+            PreflightFailed: a name does not lead to this edge; the ACME server was not asked.
+            CommandFailed: certbot failed; its words are in the details.
+            PutBack, NotPutBack: the new certificate could not be put into use.
+        """
+        self._place_ca()
+        with self.report.step("check that every name leads here"):
+            self._preflight()
+        if self.settings.acme.directory == certbot.LETS_ENCRYPT and self._issued() is None:
+            # Five failed checks an hour and name are all that this server allows: its staging server is asked first.
+            with self.report.step("rehearse with the staging server"):
+                self._certonly(dry_run=True)
+        with self.report.step(f"obtain a certificate for {len(self.names)} names") as note:
+            note.text = _last_words(self._certonly(dry_run=False))
+        return self.install()
+
+    def renew(self, *, dry_run: bool = False) -> bool:
+        """Renew when due. A certificate that was renewed earlier but never put into use is put into use.
+
+        Args:
+            dry_run: rehearse with the server; nothing is kept.
+
+        Returns:
+            whether another certificate is served now.
+
+        Raises:
+            FlotteqError: there is none yet.
+            CommandFailed, PutBack, NotPutBack, as ``init``.
+        """
+        if self._issued() is None:
+            raise FlotteqError(f"{self.host.name}: there is no certificate to renew", hint="inv ssl.init")
+        self._place_ca()
+        with self.report.step("rehearse the renewal" if dry_run else "renew what is due"):
+            self.host.run(self._rehearse() if dry_run else self._renew(), timeout=ACME_LIMIT)
+        return False if dry_run else self.install()
+
+    def install(self) -> bool:
+        """Put certbot's newest certificate into use, unless it is already.
+
+        Returns:
+            whether nginx was reloaded.
+
+        Raises:
+            FlotteqError: the certificate is not fit; the previous one stays in use.
+            PutBack: nginx refused it; the previous one is in use again.
+            NotPutBack: neither works.
+        """
+        chain, key = self._live()
+        previous = self.host.run(certbot.current(self.directory)).out.strip()
+        if is_issued(previous) and self.host.read(f"{self.directory}/certs/{previous}/fullchain.pem") == chain:
+            self._require_served(x509.read_pem(chain))
+            self.report.note("the certificate is not yet due; nothing changed")
+            return False
+        wrong = x509.faults(chain, key, self.names, self.clock())
+        if wrong:
+            raise FlotteqError(
+                f"{self.host.name}: the new certificate is not fit: {'; '.join(wrong)}",
+                hint="the previous one stays in use; inv ssl.init obtains one for all names",
+            )
+        target = f"rel-{self.clock():%Y%m%dT%H%M%SZ}"
+        with self.report.step("put the certificate into use") as note:
+            self._switch(target, previous, chain, key)
+            note.text = f"{target}, until {x509.read_pem(chain).not_after:%Y-%m-%d}"
+        return True
+
+    def _switch(self, target: str, previous: str, chain: bytes, key: bytes) -> None:
+        _put(self.host, self.directory, target, chain, key)
+        with self._or_back(target, previous):
+            self.host.run(certbot.point(self.directory, target))
+            generation = self.render(True)
+            reload_edge(self.host, self.compose, generation=generation, drain=self.settings.deploy.drain)
+            self._require_served(x509.read_pem(chain))
+
+    @contextmanager
+    def _or_back(self, target: str, previous: str) -> Iterator[None]:
+        try:
+            yield
+        except FlotteqError as error:
+            self._back(target, previous, error)
+            raise PutBack(
+                f"the new certificate could not be put into use and the previous one is served again: {error.message}",
+                hint=error.hint,
+                details=error.details,
+            ) from error
+
+    def _back(self, target: str, previous: str, error: FlotteqError) -> None:
+        try:
+            self.host.run(certbot.point(self.directory, previous or PLACEHOLDER))
+            generation = self.render(is_issued(previous))
+            test_config(self.host, self.compose)
+            reload_edge(self.host, self.compose, generation=generation, drain=self.settings.deploy.drain)
+            self.host.run(certbot.discard(self.directory, target))
+        except FlotteqError as second:
+            raise NotPutBack(
+                f"the new certificate could not be put into use ({error.message}), and neither could the previous one: "
+                f"{second.message}",
+                hint="inv nginx.test",
+                details=second.details or error.details,
+            ) from error
+
+    def _require_served(self, wanted: x509.Certificate) -> None:
+        """Compare what every name serves with the file.
+
+        Raises:
+            FlotteqError: a name serves another certificate, or none.
+        """
+        shown = probe.show(self.settings, self.names)
+        wrong = [
+            f"{one.name} serves {one.problem or (one.certificate and one.certificate.serial)}"
+            for one in shown
+            if one.certificate is None or one.certificate.serial != wanted.serial
+        ]
+        if wrong:
+            raise FlotteqError(
+                f"the certificate with serial {wanted.serial} is not served everywhere: {'; '.join(wrong)}",
+                hint="inv ssl.status",
+            )
+        distrust = {one.distrust for one in shown if one.distrust}
+        for reason in sorted(distrust):
+            self.report.warn(f"the certificate is served but not trusted here: {reason}")
+
+    def _certonly(self, *, dry_run: bool) -> str:
+        acme = self.settings.acme
+        command = certbot.certonly(
+            self.compose,
+            self.names,
+            certificate=self.settings.project.name,
+            directory=acme.directory,
+            email=acme.email,
+            dry_run=dry_run,
+        )
+        return self.host.run(command, timeout=ACME_LIMIT).out
+
+    def _renew(self) -> Command:
+        return certbot.renew(self.compose, certificate=self.settings.project.name)
+
+    def _rehearse(self) -> Command:
+        name, directory = self.settings.project.name, self.settings.acme.directory
+        return certbot.rehearse(self.compose, certificate=name, directory=directory)
+
+    def _issued(self) -> bytes | None:
+        return self.host.read(f"{self._lineage}/fullchain.pem")
+
+    @property
+    def _lineage(self) -> str:
+        return f"{self.directory}/certbot/conf/live/{self.settings.project.name}"
+
+    def _live(self) -> tuple[bytes, bytes]:
+        chain, key = self._issued(), self.host.read(f"{self._lineage}/privkey.pem")
+        if not chain or not key:
+            raise FlotteqError(f"{self.host.name}: certbot left no certificate in {self._lineage}", hint="inv ssl.init")
+        return chain, key
+
+    def _place_ca(self) -> None:
+        """Give certbot the CA of a private ACME server; the container reads it by REQUESTS_CA_BUNDLE."""
+        if not self.settings.acme.ca_file:
+            return
+        path = self.settings.root / self.settings.acme.ca_file
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise SettingsError(f"[acme] ca_file: {path}: {error.strerror or error}") from error
+        self.host.write(f"{self.directory}/certbot/conf/acme-ca.pem", File(content))
+
+    def _preflight(self) -> None:
+        token = f"flotteq-{secrets.token_urlsafe(24)}"
+        self.host.write(certbot.challenge(self.directory, token), File(token.encode()))
+        try:
+            with ThreadPoolExecutor(max_workers=max(1, len(self.names))) as pool:
+                results = list(pool.map(lambda name: probe.fetch_challenge(self.settings, name, token), self.names))
+        finally:
+            self.host.run(certbot.forget_challenge(self.directory, token), check=False)
+        for problem in (text for _, unseen in results for text in unseen):
+            self.report.warn(f"cannot be checked from here: {problem}")
+        wrong = [text for problems, _ in results for text in problems]
+        if wrong:
+            raise PreflightFailed(
+                f"{len(wrong)} of {len(self.names)} names do not lead to this edge: {'; '.join(wrong)}",
+                hint="point their DNS records at the host and let port 80 through; the ACME server was not asked",
+            )
+
+
+def _put(host: Host, directory: str, target: str, chain: bytes, key: bytes) -> None:
+    files = {"fullchain.pem": File(chain, mode=0o640), "privkey.pem": File(key, mode=0o640)}
+    host.write_tree(f"{directory}/certs/{target}", files)
+
+
+def _last_words(output: str) -> str:
+    """What certbot says in one line: that the certificate was kept, or nothing."""
+    return "not yet due" if "not yet due" in output else ""

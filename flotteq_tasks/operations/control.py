@@ -1,0 +1,185 @@
+"""Day-to-day control of running services: scale, start, stop, restart, down, volumes."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from flotteq_tasks.commands import docker
+from flotteq_tasks.commands.shell import script
+from flotteq_tasks.host.base import File
+from flotteq_tasks.model.errors import FlotteqError, UsageError
+from flotteq_tasks.model.events import StepNote
+from flotteq_tasks.model.facts import Facts, Instance
+from flotteq_tasks.operations import edge_files
+from flotteq_tasks.operations.context import Site, holder
+from flotteq_tasks.operations.lock import hold
+from flotteq_tasks.operations.names import known_services, unknown
+from flotteq_tasks.operations.repair import repair
+from flotteq_tasks.operations.steps import Step, run_steps
+
+
+def scale(site: Site, service: str, replicas: int, variables: Mapping[str, str]) -> None:
+    """Run so many containers of a rolling service; the number stays over deploys.
+
+    Raises:
+        UsageError: the service does not exist or does not roll, or the number is below 1.
+    """
+    rolling = site.settings.of_kind("rolling")
+    if service not in site.settings.services:
+        raise unknown("service", service, rolling)
+    if service not in rolling:
+        raise UsageError(f"{service} runs once: it keeps data or has ports", hint=f"one of: {', '.join(rolling)}")
+    if replicas < 1:
+        raise UsageError(f"--replicas {replicas}: at least 1", hint=f"inv stop --service {service}")
+    with hold(site.host, site.state, holder(f"scale {service} to {replicas}", variables), site.report) as keeper:
+        facts = _live(site, repair(site, keeper))
+        run = _Scaling(site, facts, service, replicas)
+        run_steps(run.steps(), site.report, keeper)
+        keeper.write("scaled", service=service, replicas=replicas)
+
+
+@dataclass
+class _Scaling:
+    site: Site
+    facts: Facts
+    service: str
+    replicas: int
+    new: tuple[Instance, ...] = ()
+
+    def steps(self) -> list[Step]:
+        """Start what is missing, switch, remove what is too much."""
+        return [
+            Step("containers", self.start, self.remove),
+            Step("switch", self.switch, lambda: edge_files.switch_back(self.site)),
+            Step("finish", self.finish),
+        ]
+
+    @property
+    def present(self) -> list[Instance]:
+        """Containers that run now, oldest name first."""
+        return [one for one in self.facts.of(self.service) if one.running]
+
+    def start(self, note: StepNote) -> None:
+        """Start the missing containers and wait for their health."""
+        missing = self.replicas - len(self.present)
+        if missing > 0:
+            self.new = tuple(self.site.engine.start_beside({self.service: missing}))
+            self.site.engine.wait_healthy(self.new, limit=self.site.settings.deploy.health_timeout)
+        note.text = f"{len(self.present)} before, {self.replicas} wanted"
+
+    def remove(self) -> None:
+        """Remove what was started."""
+        known = {one.id for one in self.facts.instances}
+        self.site.engine.retire(one for one in self.site.engine.facts().of(self.service) if one.id not in known)
+
+    def switch(self, note: StepNote) -> None:
+        """Let the edge send requests to exactly those that stay."""
+        stay = [*self.present, *self.new][: self.replicas]
+        active = {**edge_files.serving(self.facts), self.service: [one.name for one in stay]}
+        release = self.facts.active_release or edge_files.NONE
+        workers = edge_files.switch(self.site, release, active, issued=edge_files.issued(self.facts))
+        edge_files.drained(self.site, workers)
+        note.text = f"{len(stay)} serve"
+
+    def finish(self, note: StepNote) -> None:
+        """Remember the number for later deploys, then remove what serves no more."""
+        numbers = {**self.facts.scale, self.service: self.replicas}
+        self.site.host.write(f"{self.site.state}/scale.json", File((json.dumps(numbers) + "\n").encode()))
+        surplus = self.present[self.replicas :]
+        try:
+            self.site.engine.retire(surplus)
+            note.text = f"{len(surplus)} removed"
+        except FlotteqError as error:
+            # They serve nobody any more: taking the switch back would send requests to containers that may be gone.
+            self.site.report.warn(f"not all surplus containers could be removed, the next deploy does: {error.message}")
+
+
+def restart(site: Site, names: Iterable[str], variables: Mapping[str, str]) -> list[str]:
+    """Restart containers in place, one service after the other; return their names."""
+    return _each(site, names, variables, "restart")
+
+
+def start(site: Site, names: Iterable[str], variables: Mapping[str, str]) -> list[str]:
+    """Start stopped containers."""
+    return _each(site, names, variables, "start")
+
+
+def stop(site: Site, names: Iterable[str], variables: Mapping[str, str]) -> list[str]:
+    """Stop containers and keep them."""
+    return _each(site, names, variables, "stop")
+
+
+def _each(site: Site, names: Iterable[str], variables: Mapping[str, str], verb: str) -> list[str]:
+    wanted = known_services(site.settings, names) or list(site.settings.services)
+    compose = site.engine.compose
+    command = {"restart": compose.restart, "start": compose.start, "stop": compose.stop}[verb]
+    with hold(site.host, site.state, holder(f"{verb} {', '.join(wanted)}", variables), site.report) as keeper:
+        facts = _live(site, site.engine.facts())
+        present = [name for name in wanted if facts.of(name)]
+        for name in present:
+            with site.report.step(f"{verb} {name}"):
+                site.host.run(command([name]), timeout=180)
+        if verb != "stop":
+            instances = [one for one in site.engine.facts().instances if one.service in present]
+            site.engine.wait_healthy(instances, limit=site.settings.deploy.health_timeout)
+        keeper.write(verb, services=present)
+    return present
+
+
+def down(site: Site, variables: Mapping[str, str]) -> None:
+    """Remove all containers and networks. Volumes are external: they stay."""
+    with hold(site.host, site.state, holder("down", variables), site.report) as keeper:
+        with site.report.step("down"):
+            site.host.run(site.engine.compose.down(), timeout=300)
+        keeper.write("down")
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume of the project. ``size`` is bytes on disk."""
+
+    name: str
+    mountpoint: str
+    size: int
+    used_by: tuple[str, ...]
+
+
+_SIZES = """
+for name; do
+  path=$(docker volume inspect --format '{{.Mountpoint}}' "$name")
+  users=$(docker ps --all --filter "volume=$name" --format '{{.Names}}' | tr '\\n' ' ')
+  printf '%s\\t%s\\t%s\\t%s\\n' "$name" "$path" "$(du -sxB1 "$path" 2>/dev/null | cut -f1)" "$users"
+done
+"""
+
+
+def volumes(site: Site) -> list[Volume]:
+    """The project's volumes with their sizes."""
+    facts = site.engine.facts()
+    names = sorted(name for name in facts.volumes if name.startswith(f"{site.settings.project.name}_"))
+    if not names:
+        return []
+    found = []
+    for line in site.host.run(script(_SIZES, names), timeout=300).out.splitlines():
+        name, path, amount, users = line.split("\t")
+        found.append(Volume(name, path, int(amount or 0), tuple(users.split())))
+    return found
+
+
+def inspect_volume(site: Site, name: str) -> object:
+    """Docker's description of one volume.
+
+    Raises:
+        UsageError: it does not exist; the nearest is suggested.
+    """
+    known = sorted(site.engine.facts().volumes)
+    full = name if name in known else f"{site.settings.project.name}_{name}"
+    if full not in known:
+        raise unknown("volume", name, known)
+    return json.loads(site.host.run(docker.inspect(full)).out)
+
+
+def _live(site: Site, facts: Facts) -> Facts:
+    if facts.release is None:
+        raise FlotteqError(f"nothing has been deployed to {site.host.name} yet", hint="inv deploy --version v1.0.0")
+    return facts

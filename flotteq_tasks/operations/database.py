@@ -1,0 +1,83 @@
+"""The database during a deploy: is it empty, a dump before the change, the migrations."""
+
+import re
+import shlex
+from collections.abc import Sequence
+
+from flotteq_tasks.commands import postgres
+from flotteq_tasks.model.errors import CommandFailed, FlotteqError
+from flotteq_tasks.model.stack import Migrations
+from flotteq_tasks.operations.context import Site
+
+
+def has_tables(site: Site) -> bool:
+    """Whether the database has any table of its own."""
+    done = site.host.run(postgres.count_tables(site.engine.compose, site.settings.database))
+    return int(done.out.strip() or 0) > 0
+
+
+def dump(site: Site, release: str) -> str:
+    """Dump the database to the host's backup directory and read the dump's table of contents back; return a note.
+
+    Raises:
+        CommandFailed: the dump failed or cannot be read back; no file is left.
+    """
+    path = f"{site.settings.project.backups}/pre-deploy/{release}.dump"
+    command = postgres.dump_to_file(site.engine.compose, site.settings.database, path)
+    size = int(site.host.run(command, timeout=3600).out.strip().splitlines()[-1])
+    return f"{size / 1024:,.0f} KiB in {path}"
+
+
+def migrate(site: Site, migrations: Migrations) -> tuple[tuple[str, ...], str]:
+    """Run the pending migrations once; an empty database gets the first_install list instead.
+
+    Returns:
+        names of the applied migrations, as far as the status command tells them, and a note.
+
+    Raises:
+        FlotteqError: a command failed; its output is in the details. No container was replaced.
+    """
+    empty = not has_tables(site)
+    commands = migrations.first_install if empty and migrations.first_install else (migrations.command,)
+    output = _run(site, migrations, commands)
+    applied, pending = read_status(output.partition(STATUS)[2])
+    if pending:
+        site.report.warn(f"still pending after the migration: {', '.join(pending)}")
+    words = "first installation" if empty else "up to date"
+    return applied, f"{words}, {len(applied)} applied" if applied else words
+
+
+def migration_status(
+    site: Site, migrations: Migrations, *, release: str = ""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the applied and of the pending migrations, asked with the live image or that of a staged release."""
+    return read_status(_run(site, migrations, (), release=release).partition(STATUS)[2])
+
+
+STATUS = "@@ status"
+# TypeORM prints "[X] 3 Name" for an applied migration and "[ ] Name" for a pending one, among other lines.
+_LINE = re.compile(r"^\s*\[(X| )\]\s+(?:\d+\s+)?(\S+)\s*$", re.M)
+
+
+def read_status(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read the status command's output: applied and pending names."""
+    found = _LINE.findall(text)
+    return tuple(name for mark, name in found if mark == "X"), tuple(name for mark, name in found if mark == " ")
+
+
+def _run(site: Site, migrations: Migrations, commands: Sequence[Sequence[str]], *, release: str = "") -> str:
+    lines = [shlex.join(command) for command in commands]
+    if migrations.status:
+        lines += [f"echo {shlex.quote(STATUS)}", shlex.join(migrations.status)]
+    name = f"{site.settings.project.name}-migrate" + ("-plan" if release else "")
+    try:
+        done = site.engine.run_once(
+            migrations.service, ["sh", "-ec", "\n".join(lines)], name=name, limit=migrations.timeout, release=release
+        )
+    except CommandFailed as error:
+        raise FlotteqError(
+            f"the migration failed with exit code {error.code}; no container was replaced",
+            hint="the database is as the last successful migration left it; the output is above",
+            details=error.details,
+        ) from error
+    return done.out

@@ -1,0 +1,205 @@
+"""Change the host, step by step; each step can be undone until the new release is verified."""
+
+import time
+from dataclasses import dataclass, field, replace
+
+from flotteq_tasks.model.errors import FlotteqError
+from flotteq_tasks.model.events import StepNote
+from flotteq_tasks.model.facts import Instance
+from flotteq_tasks.model.release import Release
+from flotteq_tasks.operations import (
+    assets,
+    database,
+    edge_files,
+    monitoring,
+    releases,
+    retention,
+    secret_store,
+    verification,
+)
+from flotteq_tasks.operations.deploy.preparation import Preparation
+from flotteq_tasks.operations.deploy.surge import Turn, check_containers
+from flotteq_tasks.operations.probing import Tally
+from flotteq_tasks.operations.steps import Step
+
+
+@dataclass
+class Rollout:
+    """Applies what was prepared."""
+
+    prepared: Preparation
+    release: Release = field(init=False)
+    new: list[Instance] = field(default_factory=list)
+    old: list[Instance] = field(default_factory=list)
+    answers: list[verification.Answer] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    workers: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.site, self.facts, self.request = self.prepared.site, self.prepared.facts, self.prepared.request
+        self.settings, self.engine, self.report = self.site.settings, self.site.engine, self.site.report
+        self.release = self.prepared.release
+        self.started = self.recorded = time.monotonic()
+
+    def steps(self) -> list[Step]:
+        """In this order; undone in the opposite one."""
+        return [
+            Step("files", self.put_files, self.restore_files),
+            Step("services", self.start_services, self.stop_services),
+            Step("backup", self.backup),
+            Step("migrations", self.migrate),
+            *(self.one_by_one() if self.prepared.surge == "one" else self.all_at_once()),
+            Step("verify", self.verify),
+            Step("record", self.record, self.record_back),
+        ]
+
+    def all_at_once(self) -> list[Step]:
+        """All services switch in one reload: nobody sees the new frontend with the old API."""
+        return [
+            Step("containers", self.start_containers, self.remove_new),
+            Step("checks", self.check_new),
+            Step("switch", self.switch, self.switch_back),
+        ]
+
+    def one_by_one(self) -> list[Step]:
+        """For a host without the memory for two of everything: each service is replaced whole before the next."""
+        turns = [Turn(self.prepared, name, self.new) for name in self.rolling()]
+        return [Step(f"replace {turn.service}", turn.apply, turn.undo) for turn in turns] + [
+            Step("switch", self.switch, self.switch_back)
+        ]
+
+    def put_files(self, note: StepNote) -> None:
+        """Make the release's files the project's files."""
+        self.engine.activate(self.release.id)
+        self.engine.prepare(self.prepared.volumes)
+        secret_store.push(self.site.host, self.settings, self.prepared.pushed)
+        edge_files.ensure(self.site, self.facts)
+        assets.keep(self.site, self.facts, self.rolling())
+        note.text = f"{len(self.release.files)} files, {len(self.prepared.pushed)} secrets"
+
+    def restore_files(self) -> None:
+        """Put the live release's files back; without a live release there is nothing to put back."""
+        if self.facts.release:
+            self.engine.activate(self.facts.release.id)
+
+    def start_services(self, note: StepNote) -> None:
+        """Start or replace everything that does not roll: databases, the edge, tools."""
+        changed = {change.service for change in self.prepared.changed}
+        fixed = [
+            name for name, service in self.settings.services.items() if service.kind != "rolling" and name in changed
+        ]
+        for kind in ("stateful", "tool", "edge"):
+            names = [name for name in fixed if self.settings.services[name].kind == kind]
+            if names:
+                self.engine.start(names, replace=True)
+        note.text = ", ".join(fixed) or "all running"
+
+    def stop_services(self) -> None:
+        """Remove what was started for the first time; what was replaced runs again as the live release has it."""
+        live = self.facts.release
+        known = {one.service for one in self.facts.instances}
+        fixed = {name for name, service in self.settings.services.items() if service.kind != "rolling"}
+        self.engine.retire(one for one in self.engine.facts().instances if one.service in fixed - known)
+        replaced = [change.service for change in self.prepared.changed if change.service in fixed & known]
+        if live and replaced:
+            self.engine.activate(live.id)
+            self.engine.start(replaced, replace=True)
+
+    def backup(self, note: StepNote) -> None:
+        """Dump the database before anything reads or changes it."""
+        if self.request.skip_backup:
+            note.text = "skipped (--skip-backup)"
+        elif not database.has_tables(self.site):
+            note.text = "the database is empty"
+        else:
+            note.text = database.dump(self.site, self.release.id)
+
+    def migrate(self, note: StepNote) -> None:
+        """Run the migration command once, in the new image, before any new container starts."""
+        migrations = self.settings.migrations
+        live = self.facts.release
+        if migrations is None or self.request.skip_migrations:
+            note.text = "skipped" if migrations else "none configured"
+            self.release = replace(self.release, migrations=live.migrations if live else ())
+            return
+        applied, note.text = database.migrate(self.site, migrations)
+        self.release = replace(self.release, migrations=applied)
+
+    def rolling(self) -> list[str]:
+        """Services that are replaced side by side in this deploy."""
+        changed = {change.service for change in self.prepared.changed}
+        return [name for name in self.settings.of_kind("rolling") if name in changed]
+
+    def start_containers(self, note: StepNote) -> None:
+        """Start the new containers beside the old ones and wait until they are healthy."""
+        names = self.rolling()
+        if not names:
+            note.text = "none to start"
+            return
+        self.old = [one for name in names for one in self.facts.of(name)]
+        self.new = self.engine.start_beside({name: self.prepared.replicas(name) for name in names})
+        self.engine.wait_healthy(self.new, limit=self.settings.deploy.health_timeout)
+        note.text = f"{len(self.new)} healthy"
+
+    def remove_new(self) -> None:
+        """Remove the new containers, also those that a failed start left."""
+        known = {one.id for one in self.facts.instances}
+        left = [one for one in self.engine.facts().instances if one.id not in known and one.service in self.rolling()]
+        self.engine.retire(left)
+
+    def check_new(self, note: StepNote) -> None:
+        """Ask each new container through the edge's network and compare the JSON fields."""
+        check_containers(self.site, self.new)
+        note.text = f"{len(self.new)} answered" if self.new else "nothing new"
+
+    def switch(self, note: StepNote) -> None:
+        """Send requests of all services to the new containers in one reload of the edge."""
+        active = edge_files.serving(self.facts, self.new)
+        again = self.request.again
+        self.workers = edge_files.switch(
+            self.site, self.release.id, active, issued=self.prepared.issued, source=again.id if again else ""
+        )
+        note.text = f"{len(self.rolling())} services in one reload"
+
+    def switch_back(self) -> None:
+        """Send requests to the old containers again."""
+        edge_files.switch_back(self.site)
+
+    def verify(self, note: StepNote) -> None:
+        """Ask every domain from outside, over TLS; then watch the edge's answers to everybody for a while."""
+        if not self.prepared.issued:
+            self.report.warn("no certificate has been issued yet: inv ssl.init")
+        closed = self.facts.maintenance
+        self.answers = verification.verify_domains(self.settings, verify=self.prepared.issued, maintenance=closed)
+        verification.require(self.answers)
+        limited = [one.domain for one in self.answers if one.limited]
+        if limited:
+            self.report.warn(f"{', '.join(limited)}: the rate limit refuses this address, not verified from outside")
+        note.text = f"{len(self.answers) - len(limited)} domains answer"
+        seconds = self.settings.deploy.monitor if self.request.soak is None else self.request.soak
+        if self.new and seconds and not closed:
+            note.text += f", {monitoring.monitor(self.site, self.new, seconds)} in {seconds} s"
+
+    def record(self, note: StepNote) -> None:
+        """From here on the release is live: a client that dies now leaves a finished deploy."""
+        self.release = replace(self.release, seconds=round(time.monotonic() - self.started, 1))
+        releases.record(self.site, self.release)
+        self.recorded = time.monotonic()
+        note.text = self.release.id
+
+    def record_back(self) -> None:
+        """Say again that the release before is live; the write may have arrived although its answer did not."""
+        releases.record_back(self.site, self.facts.release, self.release.id)
+
+    def clean_up(self) -> None:
+        """Remove what the new release replaced. It is live: a failure here is no failure of the deploy."""
+        try:
+            with self.report.step("clean up") as note:
+                releases.keep_edge(self.site, self.release.id)
+                # A WebSocket may last as long as the drain time: the release is live meanwhile.
+                edge_files.drained(self.site, self.workers)
+                self.engine.retire(self.old)
+                retention.sweep(self.site)
+                note.text = f"{len(self.old)} old containers removed" if self.old else ""
+        except FlotteqError as error:
+            self.report.warn(f"{self.release.version} is live; not cleaned up, the next deploy does: {error.message}")

@@ -1,0 +1,129 @@
+"""The deploy as a whole: lock, repair, prepare, apply, verify."""
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+
+from flotteq_tasks.model.errors import FlotteqError, HostUnreachable
+from flotteq_tasks.operations import releases, verification
+from flotteq_tasks.operations.context import Site, holder
+from flotteq_tasks.operations.deploy.preparation import Preparation
+from flotteq_tasks.operations.deploy.request import Deployed, DeployRequest
+from flotteq_tasks.operations.deploy.rollout import Rollout
+from flotteq_tasks.operations.hooks import Occasion, run_after, run_hook
+from flotteq_tasks.operations.lock import Keeper, hold
+from flotteq_tasks.operations.probing import Tally, probing
+from flotteq_tasks.operations.repair import repair
+from flotteq_tasks.operations.steps import run_steps
+
+
+def deploy(site: Site, request: DeployRequest, variables: Mapping[str, str]) -> Deployed:
+    """Bring a version live, or leave everything as it was.
+
+    Args:
+        variables: the environment of this process; it says who deploys.
+
+    Raises:
+        FlotteqError: the exit code says whether something was changed; see ``run_steps``.
+    """
+    who = holder(f"deploy {request.version}", variables)
+    with hold(site.host, site.state, who, site.report) as keeper:
+        keeper.write("request", **request.options())
+        return _with_hooks(site, request, who, keeper, variables)
+
+
+def rollback(site: Site, to: str, variables: Mapping[str, str]) -> Deployed:
+    """Run an earlier good release again, exactly as it was. Data is never touched.
+
+    Args:
+        to: version or release id; empty: the good release before the live one.
+
+    Raises:
+        UsageError: there is no such release; those that exist are listed.
+    """
+    who = holder(f"rollback {to}".strip(), variables)
+    with hold(site.host, site.state, who, site.report) as keeper:
+        repair(site, keeper)
+        known = releases.all_releases(site)
+        target = releases.choose(known, to)
+        live = releases.live(known)
+        for name in releases.crossed(live, target):
+            site.report.warn(f"migration {name} stays: {target.version} runs on the newer schema")
+        return _with_hooks(site, DeployRequest.back_to(target), who, keeper, variables)
+
+
+def _with_hooks(
+    site: Site, request: DeployRequest, who: Mapping[str, str], keeper: Keeper, variables: Mapping[str, str]
+) -> Deployed:
+    live = site.engine.facts().release
+    occasion = Occasion(str(request.version), live.version if live else "", f"{who['who']} on {who['where']}")
+    started = time.monotonic()
+    run_hook(site.settings, "pre-deploy", occasion, site.report)
+    try:
+        done = deploy_locked(site, request, who, keeper, variables)
+    except FlotteqError as error:
+        failed = replace(occasion, result="failed", error=error.message, seconds=time.monotonic() - started)
+        run_after(site.settings, "deploy-failed", failed, site.report)
+        raise
+    after = replace(occasion, result="done", release=done.release, seconds=done.seconds)
+    if not done.already:
+        run_after(site.settings, "post-rollback" if request.again else "post-deploy", after, site.report)
+    return done
+
+
+def deploy_locked(
+    site: Site, request: DeployRequest, who: Mapping[str, str], keeper: Keeper, variables: Mapping[str, str]
+) -> Deployed:
+    """Deploy under a lock that the caller holds; see ``deploy``."""
+    started = time.monotonic()
+    prepared = Preparation(site, request, who, repair(site, keeper), variables)
+    run_steps(prepared.steps(), site.report, keeper)
+    tally, answers, live = Tally(), None, 0.0
+    if not prepared.nothing_to_do:
+        rollout = Rollout(prepared)
+        # Before the first release nothing answers yet, in maintenance all is 503: there is nothing that could fail.
+        answering = prepared.facts.installed and not prepared.facts.maintenance
+        watch = probing(site.settings, verify=prepared.issued) if answering else nullcontext(tally)
+        with watch as tally:
+            _roll_out(site, rollout, tally, keeper)
+        answers, live = rollout.answers, rollout.recorded
+    answers = answers or verification.verify_domains(
+        site.settings, verify=prepared.issued, maintenance=prepared.facts.maintenance
+    )
+    verification.require(answers)
+    if tally.failed:
+        site.report.warn(f"{tally.failed} of {tally.sent} probes failed; the first: {tally.first}")
+    return Deployed(
+        version=str(request.version),
+        release=prepared.release.id,
+        changed=tuple(change.service for change in prepared.changed),
+        seconds=(live or time.monotonic()) - started,
+        domains=tuple(answers),
+        verified_tls=prepared.issued,
+        already=prepared.nothing_to_do,
+        probes=tally.sent,
+        failed=tally.failed,
+        pulled=prepared.transferred,
+    )
+
+
+def _roll_out(site: Site, rollout: Rollout, tally: Tally, keeper: Keeper) -> None:
+    rollout.tally = tally
+    try:
+        run_steps(rollout.steps(), site.report, keeper)
+    except FlotteqError as error:
+        _remember_failure(site, rollout, error)
+        raise
+    keeper.last_words("live", release=rollout.release.id, version=rollout.release.version)
+    rollout.clean_up()
+
+
+def _remember_failure(site: Site, rollout: Rollout, error: FlotteqError) -> None:
+    """Releases that failed are listed, too; that they cannot be written down must not hide why they failed."""
+    if isinstance(error, HostUnreachable):
+        return
+    try:
+        releases.record_failed(site, rollout.release, error.message)
+    except FlotteqError as second:
+        site.report.warn(f"the failed release could not be recorded: {second.message}")

@@ -1,0 +1,153 @@
+"""The edge's configuration on the host: put there, switched, put back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+
+from flotteq_tasks.commands import rollout
+from flotteq_tasks.commands.shell import script
+from flotteq_tasks.host.base import File
+from flotteq_tasks.model.facts import Facts, Instance
+from flotteq_tasks.operations import certificates
+from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.edge import reload_edge, take_edge, wait_drained
+from flotteq_tasks.rendering.nginx import UPSTREAMS, generation, render_edge, render_upstreams
+
+NOTHING_KEPT = 3
+# The release of an edge that serves nothing yet.
+NONE = "none"
+
+# Files of an older set would be read by nginx's wildcards: whatever is not in the new set goes.
+_SWEEP = """
+cd "$1"; shift
+mkdir -p state
+for wanted; do
+  # What is in there belongs to the host; nginx only wants it to exist.
+  case $wanted in state/*) [ -e "$wanted" ] || : >"$wanted" ;; esac
+done
+find . -path ./state -prune -o -type f -print | while IFS= read -r file; do
+  keep=
+  for wanted; do [ "./$wanted" != "$file" ] || keep=1; done
+  [ -n "$keep" ] || rm -f "$file"
+done
+"""
+
+
+def issued(facts: Facts) -> bool:
+    """Whether the edge serves an issued certificate, not the placeholder."""
+    return certificates.is_issued(facts.certificate)
+
+
+def serving(facts: Facts, new: Iterable[Instance] = ()) -> dict[str, list[str]]:
+    """Containers that the edge is to send requests to: new ones where there are any, else those that serve now."""
+    names = {one.name for one in facts.instances}
+    active = {service: [name for name in listed if name in names] for service, listed in facts.active.items()}
+    fresh: dict[str, list[str]] = {}
+    for one in new:
+        fresh.setdefault(one.service, []).append(one.name)
+    return {**active, **fresh}
+
+
+def ensure(site: Site, facts: Facts) -> None:
+    """Give the edge a configuration and a placeholder certificate where it has none, so that it always starts."""
+    certificates.ensure_placeholder(site.host, site.settings)
+    if not facts.active:
+        _upload(site, render_edge(site.settings, {}, issued=issued(facts), release=NONE))
+
+
+def render(site: Site, facts: Facts, *, issued: bool) -> str:
+    """Put the files for the containers that serve now on the host; return their generation. Nothing is reloaded."""
+    files = render_edge(site.settings, serving(facts), issued=issued, release=facts.active_release or NONE)
+    _upload(site, files)
+    return generation(files)
+
+
+def drain(site: Site, facts: Facts) -> None:
+    """Let the edge end every connection with its request, so that its container can be stopped at once.
+
+    The files on the host are the usual ones afterwards: whatever starts next reads those.
+
+    Raises:
+        FlotteqError: nginx refuses the configuration, or old workers stay beyond the drain time.
+    """
+    active, release = serving(facts), facts.active_release or NONE
+    calm = render_edge(site.settings, active, issued=issued(facts), release=release, draining=True)
+    _upload(site, calm)
+    try:
+        reload_edge(site.host, site.engine.compose, generation=generation(calm), drain=site.settings.deploy.drain)
+    finally:
+        render(site, facts, issued=issued(facts))
+
+
+def reload(site: Site) -> None:
+    """Let the edge read the files that lie on the host."""
+    reload_edge(site.host, site.engine.compose, drain=site.settings.deploy.drain)
+
+
+def switch(
+    site: Site, release: str, active: Mapping[str, Sequence[str]], *, issued: bool, source: str = ""
+) -> list[str]:
+    """Send requests to these containers: keep the present set, put the new one, reload until it answers.
+
+    Args:
+        release: id that the set carries; a client that dies leaves it for the next command to read.
+        active: containers by service.
+        source: take the other files as this release kept them, instead of rendering them.
+
+    Returns:
+        the edge's old workers: until ``drained`` they end requests and WebSockets of the containers from before.
+
+    Raises:
+        FlotteqError: nginx refuses the configuration.
+    """
+    directory = str(site.settings.directory)
+    site.host.run(rollout.keep_edge(directory))
+    if source and site.host.run(rollout.use_edge_of(directory, source), check=False).ok:
+        upstreams = render_upstreams(site.settings, active, release=release)
+        site.host.write(f"{directory}/nginx/{UPSTREAMS}", File(upstreams))
+    else:
+        _upload(site, render_edge(site.settings, active, issued=issued, release=release))
+    return take_edge(site.host, site.engine.compose)
+
+
+def drained(site: Site, workers: list[str]) -> None:
+    """Wait until old workers have ended."""
+    wait_drained(site.host, site.engine.compose, workers, site.settings.deploy.drain)
+
+
+def switch_back(site: Site) -> None:
+    """Put the set from before the switch back and reload. Without one there was no switch."""
+    directory = str(site.settings.directory)
+    done = site.host.run(rollout.restore_edge(directory), check=False)
+    if done.code == NOTHING_KEPT:
+        return
+    done.check(site.host.name)
+    reload_edge(site.host, site.engine.compose, drain=site.settings.deploy.drain)
+    site.host.run(rollout.forget_edge(directory))
+
+
+def refresh(site: Site, facts: Facts) -> None:
+    """Render the edge again for the containers that serve now, and reload."""
+    drained(site, switch(site, facts.active_release or NONE, serving(facts), issued=issued(facts)))
+
+
+def _upload(site: Site, files: Mapping[str, bytes]) -> None:
+    directory = f"{site.settings.directory}/nginx"
+    ours = {path: File(content) for path, content in files.items() if not path.startswith("state/")}
+    site.host.write_tree(directory, ours)
+    site.host.run(script(_SWEEP, directory, list(files)))
+
+
+def differences(site: Site, facts: Facts) -> dict[str, str]:
+    """Files of the edge that today's settings would change: path → new, changed or gone. Who serves does not count."""
+    wanted = {
+        f"nginx/{path}": sha256(content).hexdigest()
+        for path, content in render_edge(site.settings, serving(facts), issued=issued(facts)).items()
+    }
+    return compared(facts.edge_files, wanted, ignore=(f"nginx/{UPSTREAMS}", "nginx/state/"))
+
+
+def compared(now: Mapping[str, str], then: Mapping[str, str], *, ignore: tuple[str, ...] = ()) -> dict[str, str]:
+    """Paths that differ between two sets of hashes; those that begin with one of ``ignore`` are left out."""
+    found = {path: "changed" if path in now else "new" for path, mark in then.items() if now.get(path) != mark}
+    found.update({path: "gone" for path in now if path not in then})
+    return {path: what for path, what in sorted(found.items()) if not path.startswith(ignore)} if ignore else found

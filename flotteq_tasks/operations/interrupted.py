@@ -1,0 +1,57 @@
+"""An operation whose client died: say so, take it back, or go on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flotteq_tasks.model.errors import FlotteqError
+from flotteq_tasks.operations.context import Site, holder
+from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy
+from flotteq_tasks.operations.history import Entry, history
+from flotteq_tasks.operations.lock import hold, who_holds
+from flotteq_tasks.operations.repair import needs_repair, repair
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the host is: who holds the lock, what ran last and how far it came, whether something is left half-done."""
+
+    lock: str
+    last: Entry | None
+    half_done: bool
+    version: str
+
+
+def progress(site: Site) -> Progress:
+    """Read lock, journal and containers; nothing is changed."""
+    past = history(site, lines=1)
+    facts = site.engine.facts()
+    lock = who_holds(site.host, site.state)
+    # Under a lock that is held the work goes on: nothing has to be taken back.
+    half_done = "is locked by" not in lock and needs_repair(facts, site.settings.of_kind("rolling"))
+    return Progress(
+        lock=lock,
+        last=past[0] if past else None,
+        half_done=half_done,
+        version=facts.release.version if facts.release else "",
+    )
+
+
+def abort(site: Site, variables: Mapping[str, str]) -> str:
+    """Bring the host back to the live release; return what is live in one sentence."""
+    with hold(site.host, site.state, holder("deploy.abort", variables), site.report) as keeper:
+        facts = repair(site, keeper)
+    return f"{facts.release.version} is live; nothing is half-done" if facts.release else "nothing is live or half-done"
+
+
+def resume(site: Site, variables: Mapping[str, str]) -> Deployed:
+    """Deploy the version again whose deploy did not end.
+
+    Raises:
+        FlotteqError: the last operation was no deploy, or it ended.
+    """
+    past = history(site, lines=1)
+    last = past[0] if past else None
+    if last is None or last.result != "unfinished" or not last.what.startswith("deploy "):
+        what = f"the last operation was '{last.what}': {last.result}" if last else "nothing has been done yet"
+        raise FlotteqError(f"there is no deploy to go on with; {what}", hint="inv history")
+    return deploy(site, DeployRequest.resumed(last.what.removeprefix("deploy "), last.options), variables)

@@ -1,0 +1,162 @@
+"""One operation at a time on a host, and a journal of what it did."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from flotteq_tasks.commands import keeper as scripts
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host.base import Host, Session
+from flotteq_tasks.model.errors import HostUnreachable, Locked
+from flotteq_tasks.model.events import Report
+
+LEASE = 45
+BEAT = 10
+ANSWER = 30
+
+
+class Keeper:
+    """The held lock: writes journal lines and beats until it is released.
+
+    Safe for use from several threads. A thread of its own does the talking: a Ctrl-C in the middle of an exchange would
+    otherwise leave its answer to be taken for the next one's.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._talk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
+        self._stop = threading.Event()
+        self._beats = threading.Thread(target=self._beat, daemon=True)
+        self._beats.start()
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Add one line to the journal and wait until the host has it.
+
+        Raises:
+            HostUnreachable: the lock is gone with the connection; nothing more may be changed.
+        """
+        line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
+        self._ask(json.dumps(line, sort_keys=True), "written")
+
+    def last_words(self, event: str, **fields: Any) -> None:
+        """Write the outcome; a connection that is gone must not hide how the operation ended."""
+        with contextlib.suppress(HostUnreachable):
+            self.write(event, **fields)
+
+    def release(self) -> None:
+        """Give the lock back; a connection that is gone has given it back already."""
+        self._stop.set()
+        try:
+            self._ask("release", "released")
+        except HostUnreachable:
+            return
+        finally:
+            self._talk.shutdown(wait=False)
+            self._session.close()
+
+    def _ask(self, line: str, answer: str) -> None:
+        self._talk.submit(self._exchange, line, answer).result()
+
+    def _exchange(self, line: str, answer: str) -> None:
+        self._session.send(line)
+        heard = self._session.receive(timeout=ANSWER)
+        if heard != answer:
+            raise HostUnreachable(
+                f"the lock on the host is lost (answer: {heard!r}); somebody may take it over",
+                hint="run the same command again: it repairs what was begun",
+            )
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT):
+            # After the release there is nobody left to talk: RuntimeError.
+            try:
+                self._ask("beat", "beat")
+            except (HostUnreachable, RuntimeError):
+                return
+
+
+@contextlib.contextmanager
+def hold(host: Host, state: str, holder: Mapping[str, str], report: Report) -> Iterator[Keeper]:
+    """Hold the host's lock around a block.
+
+    Args:
+        state: the state directory on the host.
+        holder: who, from where, what for; shown to whoever finds the lock held.
+
+    Raises:
+        Locked: somebody else holds it; the message names the holder.
+    """
+    session = host.open(scripts.keeper(state, lease=LEASE))
+    try:
+        _take(host, session, holder, report)
+    except BaseException:
+        session.close()
+        raise
+    keeper = Keeper(session)
+    try:
+        keeper.write("start", **holder)
+        yield keeper
+    except BaseException as error:
+        keeper.last_words("end", result="failed", error=str(error) or type(error).__name__, **_short(holder))
+        raise
+    else:
+        keeper.last_words("end", result="done", **_short(holder))
+    finally:
+        keeper.release()
+
+
+def _take(host: Host, session: Session, holder: Mapping[str, str], report: Report) -> None:
+    session.send(json.dumps(dict(holder), sort_keys=True))
+    first = session.receive(timeout=ANSWER)
+    if first is not None and first.startswith("after "):
+        report.warn(f"took over the lock of {describe(json.loads(first[6:]))}, whose client is gone")
+        first = session.receive(timeout=ANSWER)
+    if first == "held":
+        return
+    code = session.close()
+    if code == scripts.LOCKED:
+        who = describe(json.loads(first)) if first else "another client"
+        raise Locked(
+            f"{host.name} is locked by {who}",
+            hint="wait for it: `inv lock.status`. The lock of a dead client ends by itself within a minute",
+        )
+    # The conversation drops what sudo says; a plain command raises it in words.
+    host.run(Command("true"))
+    raise HostUnreachable(f"{host.name}: the lock could not be taken (exit code {code}, answer {first!r})")
+
+
+def _short(holder: Mapping[str, str]) -> dict[str, str]:
+    return {key: holder[key] for key in ("what", "who") if key in holder}
+
+
+def describe(holder: Mapping[str, str]) -> str:
+    """The holder in words: who, from where, what for, since when."""
+    return (
+        f"{holder.get('who', 'somebody')} on {holder.get('where', 'another machine')} "
+        f"({holder.get('what', 'an operation')}, since {holder.get('since', 'an unknown time')})"
+    )
+
+
+def who_holds(host: Host, state: str) -> str:
+    """Say in one sentence whether the lock is held, and by whom."""
+    kind, _, text = host.run(scripts.read_lock(state)).out.partition("\n")
+    if not kind:
+        return f"{host.name} is not locked"
+    who = describe(json.loads(text))
+    if kind == "dead":
+        return f"{host.name} is not locked; {who} was cut off before the end: the next deploy repairs"
+    return f"{host.name} is locked by {who}"
+
+
+def break_lock(host: Host, state: str) -> str:
+    """Take the lock away from whoever holds it; return what happened in one sentence."""
+    held = who_holds(host, state)
+    done = host.run(scripts.break_lock(state), check=False)
+    if done.code == scripts.FREE:
+        return f"{host.name} is not locked"
+    done.check(host.name)
+    return f"{held}; taken away. Its client stops at its next step; the next deploy repairs"

@@ -1,0 +1,29 @@
+"""Migrations outside of a deploy."""
+
+from collections.abc import Mapping
+
+from flotteq_tasks.model.errors import FlotteqError
+from flotteq_tasks.operations import database
+from flotteq_tasks.operations.context import Site, holder
+from flotteq_tasks.operations.lock import hold
+
+
+def migrate(site: Site, variables: Mapping[str, str], *, only_status: bool) -> list[str]:
+    """Run the pending migrations with the live image, or only read them; return lines to show.
+
+    Raises:
+        FlotteqError: flotteq.toml has no migrations, nothing is deployed, or the command failed.
+    """
+    migrations = site.settings.migrations
+    if migrations is None:
+        raise FlotteqError("flotteq.toml has no [migrations]")
+    if only_status:
+        applied, pending = database.migration_status(site, migrations)
+        return [*(f"applied  {name}" for name in applied), *(f"pending  {name}" for name in pending)]
+    with hold(site.host, site.state, holder("migrate", variables), site.report) as keeper:
+        if site.engine.facts().release is None:
+            raise FlotteqError(f"nothing has been deployed to {site.host.name} yet", hint="inv deploy --version v1.0.0")
+        with site.report.step("migrations") as note:
+            applied, note.text = database.migrate(site, migrations)
+        keeper.write("migrated", applied=len(applied))
+    return [f"{len(applied)} migrations are applied"]

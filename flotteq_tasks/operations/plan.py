@@ -1,0 +1,98 @@
+"""What a deploy would do, and why. Images are fetched (the deploy is faster for it); nothing that serves is touched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flotteq_tasks.engines.base import Change
+from flotteq_tasks.operations import database, edge_files
+from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.deploy.preparation import Preparation, rehearsed
+from flotteq_tasks.operations.deploy.request import DeployRequest
+from flotteq_tasks.operations.lock import who_holds
+from flotteq_tasks.operations.repair import needs_repair
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a deploy would do.
+
+    Args:
+        containers: services whose containers are replaced, with the reason.
+        images: service → (runs now, would run).
+        secrets: name → (fingerprint now, fingerprint then).
+        files: path → new, changed or gone.
+        download: bytes that were fetched for it; None where the engine cannot tell.
+        memory: bytes that old and new containers need on top while both run.
+        pending: migrations that would run.
+    """
+
+    version: str
+    live: str
+    containers: tuple[Change, ...]
+    images: Mapping[str, tuple[str, str]]
+    secrets: Mapping[str, tuple[str, str]]
+    files: Mapping[str, str]
+    download: int | None
+    disk_free: int
+    memory: int
+    memory_free: int
+    pending: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Whether a deploy would change anything."""
+        return bool(self.containers or self.files or self.secrets or self.pending or self.version != self.live)
+
+
+def make_plan(site: Site, request: DeployRequest, variables: Mapping[str, str]) -> Plan:
+    """Compare a version with what runs.
+
+    Raises:
+        FlotteqError: as the first steps of a deploy.
+    """
+    facts = site.engine.facts()
+    warnings = []
+    lock = who_holds(site.host, site.state)
+    if "is locked by" in lock:
+        warnings.append(f"{lock}: what runs now will soon be different")
+    elif needs_repair(facts, site.settings.of_kind("rolling")):
+        warnings.append("an earlier operation did not end: the deploy repairs that first")
+    with rehearsed(site, request, "plan", facts, variables) as prepared:
+        pending = _pending(prepared)
+        files = _files(prepared)
+    if prepared.surge == "one":
+        warnings.append("old and new containers do not fit into memory together: one service after the other")
+    return Plan(
+        version=str(request.version),
+        live=facts.release.version if facts.release else "",
+        containers=tuple(prepared.changed),
+        images=_differences(facts.release.images if facts.release else {}, prepared.release.images),
+        secrets=_differences(facts.release.secrets if facts.release else {}, prepared.release.secrets),
+        files=files,
+        download=prepared.transferred,
+        disk_free=facts.disk_free,
+        memory=prepared.overlap,
+        memory_free=facts.memory_free,
+        pending=pending,
+        warnings=tuple(warnings),
+    )
+
+
+def _differences(now: Mapping[str, str], then: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    return {name: (now.get(name, ""), value) for name, value in then.items() if now.get(name) != value}
+
+
+def _pending(prepared: Preparation) -> tuple[str, ...]:
+    """Asked in the new image with the staged files: only it knows its migrations."""
+    migrations, site = prepared.site.settings.migrations, prepared.site
+    running = any(one.running for one in prepared.facts.of(site.settings.database.service))
+    if migrations is None or not migrations.status or not running or not prepared.facts.installed:
+        return ()
+    return database.migration_status(site, migrations, release=prepared.release.id)[1]
+
+
+def _files(prepared: Preparation) -> dict[str, str]:
+    live = dict(prepared.facts.release.files) if prepared.facts.release else {}
+    # .env holds the references and fingerprints that are listed already.
+    return {**edge_files.compared(live, prepared.release.files, ignore=(".env",)), **prepared.edge}

@@ -1,0 +1,77 @@
+"""What a client that died left behind is cleared before anything new begins.
+
+The edge's file of upstreams is the truth: whoever is named there serves. Everything is brought in line with it.
+"""
+
+from flotteq_tasks.commands import rollout
+from flotteq_tasks.model.facts import Facts, Instance
+from flotteq_tasks.model.release import GOOD
+from flotteq_tasks.operations import edge_files, releases
+from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.lock import Keeper
+
+
+def strays(facts: Facts, rolling: list[str]) -> list[Instance]:
+    """Containers of rolling services that serve nobody, one-off ones, and those beside one that took their place.
+
+    Where the edge's file is gone, nobody knows who serves: then none of them is one.
+    """
+    judged = rolling if facts.active or facts.active_release else []
+    serving = {name for names in edge_files.serving(facts).values() for name in names}
+    return [
+        one
+        for one in facts.instances
+        if one.oneoff or (one.service in judged and one.name not in serving) or _replaced(facts, one, rolling)
+    ]
+
+
+def _replaced(facts: Facts, one: Instance, rolling: list[str]) -> bool:
+    """Whether it is an ended half of an edge's replacement: the other half runs."""
+    fixed = one.service not in rolling and not one.running
+    return fixed and any(other.running for other in facts.of(one.service))
+
+
+def needs_repair(facts: Facts, rolling: list[str]) -> bool:
+    """Whether something is half-done: an unrecorded switch, files of another release, containers that serve nobody."""
+    foreign = facts.release is not None and facts.files_release not in ("", facts.release.id)
+    return _unrecorded(facts) or foreign or bool(strays(facts, rolling))
+
+
+def _unrecorded(facts: Facts) -> bool:
+    live = facts.release
+    return facts.active_release not in ("", edge_files.NONE) and (live is None or live.id != facts.active_release)
+
+
+def repair(site: Site, keeper: Keeper) -> Facts:
+    """Finish or take back what an earlier operation left half-done; return the facts afterwards.
+
+    A release that was recorded stays. One that was switched to but never recorded was not verified: the edge goes back
+    to the containers from before, which are still there because they are removed last.
+    """
+    facts = site.engine.facts()
+    if not needs_repair(facts, site.settings.of_kind("rolling")):
+        if facts.edge_kept:
+            site.host.run(rollout.forget_edge(str(site.settings.directory)))
+        return facts
+    site.report.warn("an earlier operation did not end; repairing")
+    if _unrecorded(facts):
+        facts = _settle(site, facts, keeper)
+    if facts.release is not None:
+        site.engine.activate(facts.release.id)
+    left = strays(facts, site.settings.of_kind("rolling"))
+    if left:
+        keeper.write("repair", removed=[one.name for one in left])
+        site.engine.retire(left)
+    site.host.run(rollout.forget_edge(str(site.settings.directory)))
+    return site.engine.facts()
+
+
+def _settle(site: Site, facts: Facts, keeper: Keeper) -> Facts:
+    found = releases.manifest(site, facts.active_release)
+    if found is not None and found.result == GOOD:
+        keeper.write("repair", recorded=found.id)
+        releases.record(site, found)
+    else:
+        keeper.write("repair", switched_back=facts.active_release)
+        edge_files.switch_back(site)
+    return site.engine.facts()

@@ -1,0 +1,81 @@
+"""Secrets on the host: one file per value, readable by root and the consumers' group only."""
+
+from collections.abc import Iterable, Mapping
+
+from flotteq_tasks.commands.shell import script
+from flotteq_tasks.host.base import File, Host
+from flotteq_tasks.model.errors import SecretError
+from flotteq_tasks.model.secret import Secret
+from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.settings import secrets as store
+
+# The Compose file adds this group to every consumer that does not start as root.
+CONSUMERS_GID = "6400"
+
+_LINK = """
+cd "$1"; shift
+chmod 700 .
+for file; do
+  name=${file%.*}
+  ln -s "$file" "$name.next"
+  mv -fT "$name.next" "$name"
+done
+"""
+
+
+def push(host: Host, settings: Settings, values: Mapping[str, Secret]) -> dict[str, str]:
+    """Put values on the host and make them the newest ones; return their fingerprints.
+
+    Each value is a file ``secrets/<name>.<fingerprint>``; ``secrets/<name>`` is a link to the newest. Older ones stay,
+    because an older release needs them.
+    """
+    if not values:
+        return {}
+    marks = {name: store.fingerprint(name, value) for name, value in values.items()}
+    directory = f"{settings.directory}/secrets"
+    host.write_tree(
+        directory,
+        {
+            f"{name}.{marks[name]}": File(value.reveal().encode(), mode=0o440, group=CONSUMERS_GID)
+            for name, value in values.items()
+        },
+    )
+    host.run(script(_LINK, directory, [f"{name}.{mark}" for name, mark in marks.items()]))
+    return marks
+
+
+def settle(settings: Settings, on_host: Mapping[str, str]) -> tuple[dict[str, str], dict[str, Secret]]:
+    """Decide for every secret of flotteq.toml: the host's newest value, or the local one where the host has none.
+
+    Returns:
+        fingerprints of all, and the values that must be pushed.
+
+    Raises:
+        SecretError: names every secret that is missing, with the command that makes it.
+    """
+    marks = {name: on_host[name] for name in settings.secrets if name in on_host}
+    missing = [name for name in settings.secrets if name not in on_host]
+    values: dict[str, Secret] = {}
+    absent = []
+    for name in missing:
+        value = store.read(settings.root, settings.environment, name)
+        if value is None:
+            absent.append(name)
+        else:
+            values[name] = value
+            marks[name] = store.fingerprint(name, value)
+    if absent:
+        raise SecretError(
+            f"secrets are missing, here and on the host: {', '.join(absent)}", hint=_remedy(settings, absent)
+        )
+    return marks, values
+
+
+def _remedy(settings: Settings, absent: Iterable[str]) -> str:
+    environment = settings.environment
+    lines = [f"inv secrets.generate --env {environment}"]
+    lines += [
+        f"inv secrets.set {name} --env {environment}" for name in absent if settings.secrets[name].source == "supplied"
+    ]
+    needs_generate = any(settings.secrets[name].source == "generated" for name in absent)
+    return "\n".join(lines if needs_generate else lines[1:])

@@ -1,0 +1,198 @@
+"""Secrets as people handle them: make, store, list, push, check, rotate."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from flotteq_tasks.commands import postgres, redis
+from flotteq_tasks.commands.shell import script
+from flotteq_tasks.model.errors import SecretError, UsageError
+from flotteq_tasks.model.secret import Secret
+from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.operations import secret_store
+from flotteq_tasks.operations.context import Site, holder
+from flotteq_tasks.operations.deploy import DeployRequest, deploy_locked
+from flotteq_tasks.operations.doctor import Finding
+from flotteq_tasks.operations.lock import hold
+from flotteq_tasks.operations.names import unknown
+from flotteq_tasks.settings import secrets as files
+
+
+@dataclass(frozen=True)
+class SecretStatus:
+    """One secret: fingerprints only."""
+
+    name: str
+    source: str
+    here: str
+    host: str
+
+    @property
+    def note(self) -> str:
+        """What a person should know about it."""
+        if not self.here and not self.host:
+            return "missing"
+        if self.here and self.host and self.here != self.host:
+            return "differs"
+        return "" if self.host else "not pushed"
+
+
+def generate(settings: Settings) -> list[str]:
+    """Create the generated secrets that do not exist here; return their names."""
+    created = []
+    for name, spec in settings.secrets.items():
+        if spec.source == "generated" and files.read(settings.root, settings.environment, name) is None:
+            files.write(settings.root, settings.environment, name, files.generate())
+            created.append(name)
+    return created
+
+
+def store(settings: Settings, name: str, ask: Callable[[], bytes]) -> None:
+    """Store a value supplied by a person.
+
+    Raises:
+        UsageError: no such secret in flotteq.toml.
+        SecretError: the value is empty or has a line break.
+    """
+    if name not in settings.secrets:
+        raise unknown("secret", name, list(settings.secrets))
+    value = files.check_value(name, ask())
+    files.write(settings.root, settings.environment, name, value, replace=True)
+
+
+def overview(site: Site) -> list[SecretStatus]:
+    """All secrets of flotteq.toml with their fingerprints."""
+    on_host = site.engine.facts().secrets
+    rows = []
+    for name, spec in site.settings.secrets.items():
+        value = files.read(site.settings.root, site.settings.environment, name)
+        rows.append(
+            SecretStatus(name, spec.source, files.fingerprint(name, value) if value else "", on_host.get(name, ""))
+        )
+    return rows
+
+
+def push_missing(site: Site, variables: Mapping[str, str]) -> list[str]:
+    """Put secrets that the host lacks on the host; one that the host has is never overwritten.
+
+    Raises:
+        SecretError: one is missing here and there; or differs, which only a rotation may change.
+    """
+    with hold(site.host, site.state, holder("secrets.push", variables), site.report) as keeper:
+        differ = [one.name for one in overview(site) if one.note == "differs"]
+        if differ:
+            raise SecretError(
+                f"the host has other values of: {', '.join(differ)}; nothing was pushed",
+                hint=f"inv secrets.generate --rotate {differ[0]}   ",
+            )
+        _, values = secret_store.settle(site.settings, site.engine.facts().secrets)
+        site.host.run(script('mkdir -p "$1/secrets"', str(site.settings.directory)))
+        secret_store.push(site.host, site.settings, values)
+        keeper.write("secrets.push", names=sorted(values))
+    return sorted(values)
+
+
+_READ = """
+for pair; do
+  container=${pair%%=*} file=/run/secrets/${pair#*=}
+  if docker exec "$container" sh -c 'test -s "$1" && cat "$1" >/dev/null' check "$file" 2>/dev/null; then
+    echo "ok $pair"
+  else
+    echo "failed $pair"
+  fi
+done
+"""
+
+
+def check(site: Site) -> list[Finding]:
+    """Let each running consumer read each of its secrets, as the user that it runs as."""
+    facts = site.engine.facts()
+    services = site.engine.config()["services"]
+    pairs = [
+        f"{one.name}={str(secret.get('target') or secret['source']).rpartition('/')[2]}"
+        for one in facts.instances
+        if one.running and not one.oneoff
+        for secret in services.get(one.service, {}).get("secrets") or []
+    ]
+    if not pairs:
+        return [Finding("secrets", "no consumer runs", ok=False, fix="inv deploy --version v1.0.0")]
+    done = site.host.run(script(_READ, pairs), timeout=120)
+    findings = []
+    for line in done.out.splitlines():
+        verdict, _, pair = line.partition(" ")
+        container, _, name = pair.rpartition("=")
+        said = "can be read" if verdict == "ok" else "cannot be read, or is empty"
+        findings.append(Finding(container, f"{name} {said}", ok=verdict == "ok", fix="inv secrets.push"))
+    return findings
+
+
+def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
+    """Give a secret a new value: servers take it while they run, then its consumers are replaced side by side.
+
+    A generated secret gets a fresh value; of one that a person supplies the local value is used.
+
+    Raises:
+        UsageError: no such secret, nothing is deployed, or the supplied value is not new.
+    """
+    spec = site.settings.secrets.get(name)
+    if spec is None:
+        raise unknown("secret", name, list(site.settings.secrets))
+    value = files.generate() if spec.source == "generated" else _supplied(site, name)
+    who = holder(f"rotate {name}", variables)
+    with hold(site.host, site.state, who, site.report) as keeper:
+        facts = site.engine.facts()
+        if facts.release is None:
+            raise UsageError(f"nothing is deployed to {site.host.name}: there is nothing to rotate")
+        keeper.write("rotate", secret=name)
+        old = _on_host(site, name, facts.secrets.get(name, ""))
+        try:
+            with site.report.step(f"new value of {name}"):
+                secret_store.push(site.host, site.settings, {name: value})
+                _teach(site, spec.rotate, value)
+            deploy_locked(site, DeployRequest.same(facts.release), who, keeper, variables)
+        except BaseException:
+            _take_back(site, name, old)
+            raise
+        files.write(site.settings.root, site.settings.environment, name, value, replace=True)
+        if spec.rotate == "redis":
+            site.host.run(redis.only_password(site.engine.compose, site.settings.database.cache), stdin=_line(value))
+
+
+def _on_host(site: Site, name: str, mark: str) -> Secret:
+    content = site.host.read(f"{site.settings.directory}/secrets/{name}.{mark}")
+    if not content:
+        raise SecretError(f"{name} is not on the host yet: there is nothing to rotate", hint="inv secrets.push")
+    return Secret(content.decode())
+
+
+def _take_back(site: Site, name: str, old: Secret) -> None:
+    """The consumers still have the old value: the servers and the newest link must have it, too."""
+    with site.report.step(f"undo new value of {name}"):
+        secret_store.push(site.host, site.settings, {name: old})
+        how, compose = site.settings.secrets[name].rotate, site.engine.compose
+        if how == "redis":
+            site.host.run(redis.only_password(compose, site.settings.database.cache), stdin=_line(old))
+        else:
+            _teach(site, how, old)
+
+
+def _supplied(site: Site, name: str) -> Secret:
+    """The local value of a secret that a person supplies; it must be another one than the host's."""
+    value = files.read(site.settings.root, site.settings.environment, name)
+    if value is None:
+        raise SecretError(f"there is no new value of {name} here", hint=f"inv secrets.set {name}")
+    if site.engine.facts().secrets.get(name) == files.fingerprint(name, value):
+        raise UsageError(f"the host has this value of {name} already", hint=f"inv secrets.set {name}")
+    return value
+
+
+def _teach(site: Site, how: str, value: Secret) -> None:
+    compose, database = site.engine.compose, site.settings.database
+    if how == "postgres":
+        site.host.run(postgres.set_password(compose, database), stdin=_line(value))
+    elif how == "redis":
+        # Redis takes several passwords: the old one works until the last consumer has the new one.
+        site.host.run(redis.add_password(compose, database.cache), stdin=_line(value))
+
+
+def _line(value: Secret) -> bytes:
+    return value.reveal().encode() + b"\n"

@@ -1,0 +1,108 @@
+"""The certificate's tasks: under the host's lock, on an edge that runs."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from flotteq_tasks.model.errors import FlotteqError, PreflightFailed
+from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.model.release import Release
+from flotteq_tasks.operations import certificates, edge_files, preflight
+from flotteq_tasks.operations.certificates import CertificateStatus
+from flotteq_tasks.operations.context import Site, holder
+from flotteq_tasks.operations.lock import Keeper, hold
+
+BOOTSTRAP = "bootstrap"
+
+
+def init(site: Site, variables: Mapping[str, str]) -> str:
+    """Obtain and install the certificate; on a bare host start the edge first. Return what happened in one sentence."""
+    with _locked(site, "ssl.init", variables) as keeper:
+        facts = site.engine.facts()
+        if not _edge_runs(site, facts):
+            facts = start_edge(site, facts)
+        elif edge_files.differences(site, facts):
+            # A name that is new in flotteq.toml must be answered before the authority asks for it.
+            with site.report.step("reload the edge"):
+                edge_files.refresh(site, facts)
+        changed = _certificates(site, facts).init()
+        keeper.write("ssl.init", changed=changed)
+    return _sentence(site, changed=changed)
+
+
+def renew(site: Site, variables: Mapping[str, str], *, dry_run: bool) -> str:
+    """Renew when due; return what happened in one sentence."""
+    with _locked(site, "ssl.renew", variables) as keeper:
+        changed = _certificates(site, site.engine.facts()).renew(dry_run=dry_run)
+        keeper.write("ssl.renew", changed=changed, dry_run=dry_run)
+    return "the rehearsal passed; nothing was changed" if dry_run else _sentence(site, changed=changed)
+
+
+def status(site: Site) -> list[CertificateStatus]:
+    """What every name serves."""
+    return certificates.status(site.host, site.settings)
+
+
+def reload(site: Site, variables: Mapping[str, str]) -> None:
+    """Render the edge's files again and reload."""
+    with _locked(site, "nginx.reload", variables) as keeper:
+        facts = site.engine.facts()
+        if not _edge_runs(site, facts):
+            raise FlotteqError(f"{site.host.name}: the edge does not run", hint="inv status")
+        with site.report.step("reload"):
+            edge_files.refresh(site, facts)
+        keeper.write("nginx.reload")
+
+
+def start_edge(site: Site, facts: Facts) -> Facts:
+    """Start the edge and its tools on a host where nothing has been deployed yet.
+
+    Raises:
+        PreflightFailed: the host is not ready.
+    """
+    problems = [one for one in preflight.check_host(site.settings, facts, first_install=True) if one.fatal]
+    if problems:
+        raise PreflightFailed("; ".join(one.what for one in problems), hint="\n".join(one.fix for one in problems))
+    names = [name for name, one in site.settings.services.items() if one.kind in ("edge", "tool")]
+    live = facts.release or Release(BOOTSTRAP, "", {}, created=datetime.now(UTC).isoformat(timespec="seconds"))
+    with site.report.step("start the edge") as note:
+        images = site.engine.fetch({name: live.images.get(name) or site.settings.reference(name, "") for name in names})
+        pins = {name: image.pinned for name, image in images.items()}
+        staged = site.engine.stage(replace(live, images={**live.images, **pins}))
+        site.engine.activate(staged.id)
+        site.engine.prepare([])
+        edge_files.ensure(site, facts)
+        site.engine.start(names)
+        note.text = ", ".join(names)
+    return site.engine.facts()
+
+
+def _certificates(site: Site, facts: Facts) -> certificates.Certificates:
+    return certificates.Certificates(
+        site.host,
+        site.settings,
+        site.engine.compose,
+        site.report,
+        lambda issued: edge_files.render(site, facts, issued=issued),
+    )
+
+
+@contextmanager
+def _locked(site: Site, what: str, variables: Mapping[str, str]) -> Iterator[Keeper]:
+    with hold(site.host, site.state, holder(what, variables), site.report) as keeper:
+        yield keeper
+
+
+def _edge_runs(site: Site, facts: Facts) -> bool:
+    names = [name for name, one in site.settings.services.items() if one.kind in ("edge", "tool")]
+    return all(any(one.running for one in facts.of(name)) for name in names)
+
+
+def _sentence(site: Site, *, changed: bool) -> str:
+    names = len(site.settings.public)
+    return (
+        f"the certificate of {names} names is in use"
+        if changed
+        else f"the certificate of {names} names is good; not due"
+    )

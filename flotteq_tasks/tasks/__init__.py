@@ -1,0 +1,51 @@
+"""What people type. The namespace is built by hand: every task can be found by searching for its name."""
+
+from types import ModuleType
+
+from invoke.collection import Collection
+
+from flotteq_tasks.tasks import (
+    config,
+    database,
+    deploy,
+    disk,
+    env,
+    host,
+    images,
+    lock,
+    maintenance,
+    nginx,
+    releases,
+    rollback,
+    sandbox,
+    secrets,
+    services,
+    ssl,
+    volumes,
+)
+
+
+def _collection(module: ModuleType, name: str) -> Collection:
+    return Collection.from_module(module, name=name)
+
+
+namespace = Collection()
+for module in (services, images, rollback, disk, database):
+    for task in _collection(module, "root").tasks.values():
+        namespace.add_task(task)
+for module, name in (
+    (deploy, "deploy"),
+    (secrets, "secrets"),
+    (ssl, "ssl"),
+    (nginx, "nginx"),
+    (maintenance, "maintenance"),
+    (host, "host"),
+    (volumes, "volumes"),
+    (env, "env"),
+    (config, "config"),
+    (lock, "lock"),
+    (releases, "releases"),
+    (sandbox, "sandbox"),
+):
+    namespace.add_collection(_collection(module, name))
+namespace.configure({"tasks": {"auto_dash_names": True}})

@@ -1,0 +1,73 @@
+"""The task decorator: the signature stays typed, errors become exit codes, SIGTERM undoes like Ctrl-C."""
+
+import functools
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+import invoke.tasks
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from flotteq_tasks.model.errors import ExitCode, FlotteqError
+from flotteq_tasks.operations import interruption
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Body = Callable[Concatenate[Context, P], R]
+
+
+def _stop(signum: int, frame: object) -> None:
+    interruption.ask(ExitCode.INTERRUPTED if signum == signal.SIGINT else ExitCode.TERMINATED)
+    interruption.check()
+
+
+def _guard(body: Body[P, R]) -> Body[P, R]:
+    @functools.wraps(body)
+    def run(c: Context, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        # Invoke's default lets SIGTERM end the process at once: locks would stay and nothing would be undone.
+        interruption.forget()
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, _stop)
+        if c.config.run.dry and "dry_run" in kwargs:
+            kwargs["dry_run"] = True
+        try:
+            return body(c, *args, **kwargs)
+        except FlotteqError as error:
+            if os.environ.get("FLOTTEQ_DEBUG") == "1":
+                traceback.print_exc()
+            from flotteq_tasks.console.errors import show_error
+
+            show_error(error, json=bool(kwargs.get("json")))
+            raise Exit(code=int(error.exit_code)) from error
+        except KeyboardInterrupt as error:
+            sys.stderr.write("interrupted; `inv deploy.status` says whether something is half-done\n")
+            raise Exit(code=int(ExitCode.INTERRUPTED)) from error
+
+    return run
+
+
+@overload
+def task(body: Body[P, R], /) -> Body[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = ...,
+    help: Mapping[str, str] | None = ...,
+    default: bool = ...,
+    iterable: Iterable[str] = ...,
+    positional: Iterable[str] = ...,
+) -> Callable[[Body[P, R]], Body[P, R]]: ...
+def task(*args: Any, **kwargs: Any) -> Any:
+    """Make an Invoke task of a function. Flags get no automatic short forms: ``-v1`` would eat a version's letter."""
+    kwargs.setdefault("auto_shortflags", False)
+    if args:
+        return invoke.tasks.task(auto_shortflags=False)(_guard(args[0]))
+
+    def decorate(body: Body[P, R]) -> Any:
+        return invoke.tasks.task(**kwargs)(_guard(body))
+
+    return decorate

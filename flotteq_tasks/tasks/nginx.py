@@ -1,0 +1,53 @@
+"""The edge."""
+
+import os
+
+from invoke.context import Context
+
+from flotteq_tasks.tasks._app import ENV_HELP, YES_HELP, app
+from flotteq_tasks.tasks._decorator import task
+
+
+@task(help={"output": "directory to write to (default: print the names and sizes)", "env": ENV_HELP})
+def render(c: Context, *, output: str = "", env: str = "") -> None:
+    """Render the edge's configuration here."""
+    from flotteq_tasks.console.results import show_files
+    from flotteq_tasks.operations.inspection import render_edge_files
+
+    call = app(env)
+    show_files(call.console, render_edge_files(call.settings, output))
+
+
+@task(help={"env": ENV_HELP})
+def test(c: Context, *, env: str = "") -> None:
+    """Let the running nginx check its files."""
+    from flotteq_tasks.operations.edge import test_config
+
+    call = app(env)
+    warnings = test_config(call.host, call.site.engine.compose)
+    call.console.line(warnings or "nginx accepts the configuration on the host")
+
+
+@task(help={"env": ENV_HELP})
+def reload(c: Context, *, env: str = "") -> None:
+    """Render the edge again, check it and reload.
+
+    Waits until no old worker is left.
+    """
+    from flotteq_tasks.operations import tls
+
+    call = app(env)
+    tls.reload(call.site, os.environ)
+
+
+@task(help={"yes": YES_HELP, "env": ENV_HELP})
+def upgrade(c: Context, *, yes: bool = False, env: str = "") -> None:
+    """Replace the edge's container; nobody is refused.
+
+    For a new image, memory or mounts: new connections wait for a moment.
+    """
+    from flotteq_tasks.operations.edge_upgrade import upgrade as run_upgrade
+
+    call = app(env)
+    said = run_upgrade(call.site, os.environ, lambda question: call.confirm(question, yes=yes))
+    call.console.line(said)

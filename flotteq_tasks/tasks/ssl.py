@@ -1,0 +1,50 @@
+"""Certificates."""
+
+import os
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, app
+from flotteq_tasks.tasks._decorator import task
+
+
+@task(help={"env": ENV_HELP})
+def init(c: Context, *, env: str = "") -> None:
+    """Obtain the certificate of all domains.
+
+    Nothing happens while it is good.
+    """
+    from flotteq_tasks.operations import tls
+
+    call = app(env)
+    call.console.line(tls.init(call.site, os.environ))
+
+
+@task(help={"dry-run": "ask the authority for a test certificate, change nothing", "env": ENV_HELP})
+def renew(c: Context, *, dry_run: bool = False, env: str = "") -> None:
+    """Renew the certificate when it is due.
+
+    The edge reloads only when it changed.
+    """
+    from flotteq_tasks.operations import tls
+
+    call = app(env)
+    call.console.line(tls.renew(call.site, os.environ, dry_run=dry_run))
+
+
+@task(help={"env": ENV_HELP, "json": JSON_HELP})
+def status(c: Context, *, env: str = "", json: bool = False) -> None:
+    """Show which certificates are served.
+
+    Exit code 5 below a quarter of the lifetime, or when file and served differ.
+    """
+    from flotteq_tasks.console.results import show_certificates
+    from flotteq_tasks.model.errors import ExitCode
+    from flotteq_tasks.operations import tls
+
+    call = app(env, json=json)
+    found = tls.status(call.site)
+    show_certificates(call.console, found)
+    if any(one.problem for one in found):
+        raise Exit(code=int(ExitCode.UNHEALTHY))
