@@ -1,0 +1,100 @@
+"""A real nginx with the rendered set, started for the tests."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import ThreadingHTTPServer
+
+import pytest
+from edge_bench import GENEROUS, Apps, Edge, docker, put, small_settings
+
+from flotteq_tasks.model.stack import Limits
+from flotteq_tasks.operations.certificates import x509
+from flotteq_tasks.operations.sandbox.images import Images
+from flotteq_tasks.operations.wait import wait_until
+from flotteq_tasks.rendering.nginx import render_edge
+
+Starter = Callable[[Limits], Edge]
+
+
+@pytest.fixture(scope="session")
+def edge_image(sandbox_images: Images) -> str:
+    """The edge's image as the sandbox has it."""
+    return sandbox_images.frontend
+
+
+@pytest.fixture(scope="session")
+def apps() -> Iterator[int]:
+    """Port of the apps on all addresses of this machine."""
+    server = ThreadingHTTPServer(("0.0.0.0", 0), Apps)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def edge_network() -> Iterator[str]:
+    """A network of its own: Docker's DNS, as in the stack."""
+    name = f"flotteq-edge-{socket.gethostname()[:8]}-{threading.get_native_id()}"
+    docker("network", "create", name)
+    yield name
+    docker("network", "rm", name)
+
+
+@pytest.fixture(scope="session")
+def start_edge(
+    edge_image: str, edge_network: str, apps: int, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Starter]:
+    """Start an edge with given limits."""
+    gateway = docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", edge_network)
+    started: list[str] = []
+
+    def start(limits: Limits) -> Edge:
+        base = tmp_path_factory.mktemp("edge")
+        nginx, certs, acme = (base / name for name in ("nginx", "certs", "certbot/www"))
+        for folder in (base, nginx, certs / "placeholder", acme / ".well-known/acme-challenge"):
+            folder.mkdir(parents=True, exist_ok=True)
+        settings = small_settings(apps, limits, base)
+        upstreams = {"backend": [gateway], "frontend-client": [gateway], "frontend-internal": ["not-there"]}
+        put(nginx, render_edge(settings, upstreams, issued=True))
+        chain, key = x509.make_placeholder(x509.utc_now())
+        put(certs, {"placeholder/fullchain.pem": chain, "placeholder/privkey.pem": key})
+        (certs / "current").symlink_to("placeholder")
+        put(acme, {".well-known/acme-challenge/token": b"proof"})
+        container = docker(
+            "run", "--detach", "--network", edge_network, "--publish", "127.0.0.1::80", "--publish", "127.0.0.1::443",
+            "--volume", f"{nginx}:/etc/nginx/flotteq:ro", "--volume", f"{certs}:/etc/nginx/certs:ro",
+            "--volume", f"{acme}:/var/www/acme:ro", edge_image,
+            "nginx", "-c", "/etc/nginx/flotteq/nginx.conf", "-g", "daemon off;",
+        )  # fmt: skip
+        started.append(container)
+        edge = Edge(container, base, settings, upstreams)
+        wait_until(edge.generation, timeout=20, what="nginx to start", interval=0.1)
+        edge.http_port, edge.https_port = (
+            int(docker("port", container, port).splitlines()[0].rpartition(":")[2]) for port in ("80", "443")
+        )
+        return edge
+
+    yield start
+    for container in started:
+        docker("rm", "--force", "--volumes", container)
+
+
+@pytest.fixture(scope="session")
+def edge(start_edge: Starter) -> Edge:
+    """An edge whose limits do not get in the way."""
+    return start_edge(GENEROUS)
+
+
+@pytest.fixture
+def strict_edge(start_edge: Starter) -> Edge:
+    """An edge with small limits, for one test."""
+    return start_edge(replace(GENEROUS, api_rate=1, api_burst=5, web_rate=1, web_burst=5))
+
+
+@pytest.fixture
+def own_edge(start_edge: Starter) -> Edge:
+    """An edge that one test may break."""
+    return start_edge(GENEROUS)

@@ -1,0 +1,220 @@
+"""What is decided when: no real host, no real server; only what travels between them."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from certificate_issuer import NAMES, NOW, Authority
+
+from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.host.fake import FakeHost
+from flotteq_tasks.model.errors import CommandFailed, FlotteqError, NotPutBack, PreflightFailed, PutBack, SettingsError
+from flotteq_tasks.model.events import Event, Note, Report, Warned
+from flotteq_tasks.model.stack import Acme, HostSettings, Project, Registry, Service, Settings
+from flotteq_tasks.operations.certificates import Certificates, ensure_placeholder, is_issued, probe, x509
+
+CA = Authority()
+CHAIN, KEY = CA.issue(NAMES)
+LIVE = "/srv/fleet/certbot/conf/live/fleet"
+TARGET = "rel-20270301T120000Z"
+STAGING = "https://acme.example/dir"
+
+
+def settings(**acme: str) -> Settings:
+    return Settings(
+        project=Project(name="fleet", domain="fleet.example", directory="/srv/fleet"),
+        host=HostSettings(address="fleet.example"),
+        registry=Registry(server="r"),
+        services={
+            "core": Service(kind="rolling", image="core", port=3000, subdomain="api", vhost="api"),
+            "shop": Service(kind="rolling", image="shop", port=80, subdomain="shop"),
+        },
+        acme=Acme(**{"directory": STAGING, **acme}),
+    )
+
+
+class Scene:
+    """A host with its certificates, and what the edge shows."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, current: str = "placeholder", live: bool = True) -> None:
+        self.current = current
+        self.served = CHAIN
+        self.reloads: list[int] = []
+        self.rendered: list[bool] = []
+        self.events: list[Event] = []
+        self.wrong: list[str] = []
+        self.host = FakeHost({
+            "*readlink current*": lambda command, stdin: f"{self.current}\n" if "mv -fT" not in str(command) else "",
+            "*ln -sfn*": lambda command, stdin: self._point(command.argv()[-2]),
+            "*rm -rf --*": "",
+            "*kill -HUP*": lambda command, stdin: self.reloads.pop(0) if self.reloads else 0,
+            "* nginx -e stderr -t *": "",
+            "* certbot certonly *": "Certificate not yet due for renewal",
+            "* certbot renew *": "",
+            "rm -f *": "",
+        })  # fmt: skip
+        if live:
+            self.host.files.update({f"{LIVE}/fullchain.pem": CHAIN, f"{LIVE}/privkey.pem": KEY})
+        monkeypatch.setattr(probe, "show", self._show)
+        monkeypatch.setattr(probe, "fetch_challenge", lambda s, name, token: (self.wrong, []))
+
+    def _point(self, target: str) -> str:
+        self.current = target
+        return ""
+
+    def _show(self, s: Settings, names: Iterable[str], *, verify: bool = True) -> list[probe.Shown]:
+        return [probe.Shown(name, x509.read_pem(self.served)) for name in names]
+
+    def render(self, issued: bool) -> str:
+        self.rendered.append(issued)
+        return "g"
+
+    def certificates(self, chosen: Settings | None = None) -> Certificates:
+        compose = Compose("fleet", "/srv/fleet")
+        return Certificates(
+            self.host, chosen or settings(), compose, Report(self.events.append), self.render, lambda: NOW
+        )
+
+    def said(self, word: str) -> list[str]:
+        return [entry for entry in self.host.transcript if word in entry]
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(monkeypatch)
+
+
+def test_the_first_certificate_is_checked_copied_linked_and_reloaded_in_this_order(scene: Scene) -> None:
+    assert scene.certificates().init() is True
+    words = ("acme-challenge/flotteq-", "certbot certonly", f"write /srv/fleet/certs/{TARGET}/", "ln -sfn", "-HUP")
+    order = [next(i for i, entry in enumerate(scene.host.transcript) if word in entry) for word in words]
+    assert order == sorted(order)
+    assert scene.current == TARGET and scene.rendered == [True]
+    assert scene.host.file(f"/srv/fleet/certs/{TARGET}/privkey.pem").mode == 0o640
+    assert not scene.said("--dry-run")
+
+
+def test_a_certificate_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, current=TARGET)
+    scene.host.files[f"/srv/fleet/certs/{TARGET}/fullchain.pem"] = CHAIN
+    assert scene.certificates().init() is False
+    assert scene.certificates().renew() is False
+    assert not scene.said("kill -HUP") and not scene.said("write /srv/fleet/certs/")
+    assert scene.events.count(Note("the certificate is not yet due; nothing changed")) == 2
+
+
+def test_a_certificate_in_use_that_is_not_served_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, current=TARGET)
+    scene.host.files[f"/srv/fleet/certs/{TARGET}/fullchain.pem"] = CHAIN
+    scene.served = CA.issue(NAMES)[0]
+    with pytest.raises(FlotteqError, match=r"is not served everywhere: api\.fleet\.example serves"):
+        scene.certificates().renew()
+
+
+def test_what_was_renewed_earlier_but_never_installed_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, current="rel-20270101T000000Z")
+    scene.host.files["/srv/fleet/certs/rel-20270101T000000Z/fullchain.pem"] = CA.issue(NAMES)[0]
+    assert scene.certificates().renew() is True
+    assert scene.current == TARGET
+
+
+def test_the_staging_server_is_asked_first_where_failures_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, live=False)
+    le = settings(directory="https://acme-v02.api.letsencrypt.org/directory")
+    scene.host.script = {
+        **scene.host.script,
+        "* certbot certonly *": lambda command, stdin: _issue(scene, str(command)),
+    }
+    assert scene.certificates(le).init() is True
+    assert ["--dry-run" in entry for entry in scene.said("certbot certonly")] == [True, False]
+
+
+def _issue(scene: Scene, command: str) -> str:
+    if "--dry-run" not in command:
+        scene.host.files.update({f"{LIVE}/fullchain.pem": CHAIN, f"{LIVE}/privkey.pem": KEY})
+    return ""
+
+
+def test_no_server_is_asked_when_a_name_leads_elsewhere(scene: Scene) -> None:
+    scene.wrong = ["shop.fleet.example at 192.0.2.1: somebody else answers there"]
+    with pytest.raises(PreflightFailed, match="somebody else") as caught:
+        scene.certificates().init()
+    assert not scene.said("certbot certonly") and "DNS" in caught.value.hint
+    assert scene.said("rm -f /srv/fleet/certbot/www/.well-known/acme-challenge/flotteq-")
+
+
+def test_a_server_that_refuses_changes_nothing(scene: Scene) -> None:
+    scene.host.script = {**scene.host.script, "* certbot certonly *": 1}
+    with pytest.raises(CommandFailed):
+        scene.certificates().init()
+    assert scene.current == "placeholder" and not scene.rendered
+
+
+def test_an_unfit_certificate_is_not_even_uploaded(scene: Scene) -> None:
+    scene.host.files[f"{LIVE}/privkey.pem"] = CA.issue(NAMES)[1]
+    with pytest.raises(FlotteqError, match="the key does not belong"):
+        scene.certificates().install()
+    assert not scene.said("write ") and scene.current == "placeholder"
+
+
+@pytest.mark.parametrize("previous", ["placeholder", "rel-20270101T000000Z"])
+def test_a_reload_that_fails_links_the_previous_one_again(monkeypatch: pytest.MonkeyPatch, previous: str) -> None:
+    scene = Scene(monkeypatch, current=previous)
+    scene.reloads = [10]
+    with pytest.raises(PutBack, match="previous one is served again: fake: nginx refuses"):
+        scene.certificates().install()
+    assert scene.current == previous
+    assert scene.rendered == [True, is_issued(previous)]
+    assert len(scene.said("kill -HUP")) == 2 and scene.said("rm -rf --")
+
+
+def test_another_certificate_on_a_name_links_the_previous_one_again(scene: Scene) -> None:
+    scene.served = CA.issue(NAMES)[0]
+    with pytest.raises(PutBack, match="not served everywhere"):
+        scene.certificates().install()
+    assert scene.current == "placeholder"
+
+
+def test_when_neither_works_a_person_is_called(scene: Scene) -> None:
+    scene.reloads = [11, 11]
+    with pytest.raises(NotPutBack, match="and neither could the previous one"):
+        scene.certificates().install()
+
+
+def test_there_is_nothing_to_renew_before_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, live=False)
+    with pytest.raises(FlotteqError, match="no certificate to renew") as caught:
+        scene.certificates().renew()
+    assert caught.value.hint == "inv ssl.init"
+
+
+def test_a_rehearsal_asks_the_configured_server_and_installs_nothing(scene: Scene) -> None:
+    assert scene.certificates().renew(dry_run=True) is False
+    assert scene.said("certbot renew")[0].endswith(f"--cert-name fleet --dry-run --server {STAGING}")
+    assert scene.current == "placeholder" and not scene.rendered
+
+
+def test_the_ca_of_a_private_server_is_given_to_certbot(scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(CA.pem)
+    scene.certificates(replace(settings(ca_file="ca.pem"), root=tmp_path)).init()
+    assert scene.host.file("/srv/fleet/certbot/conf/acme-ca.pem").content == CA.pem
+    with pytest.raises(SettingsError, match=r"\[acme\] ca_file: .*missing.pem"):
+        scene.certificates(replace(settings(ca_file="missing.pem"), root=tmp_path)).init()
+
+
+def test_distrust_is_a_warning(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = [probe.Shown(name, x509.read_pem(CHAIN), distrust="unable to get local issuer") for name in NAMES]
+    monkeypatch.setattr(probe, "show", lambda s, names: shown)
+    assert scene.certificates().install() is True
+    warned = [event for event in scene.events if isinstance(event, Warned)]
+    assert warned == [Warned("the certificate is served but not trusted here: unable to get local issuer")]
+
+
+def test_a_placeholder_is_made_where_nothing_usable_is(scene: Scene) -> None:
+    scene.current = ""
+    assert ensure_placeholder(scene.host, settings(), now=NOW) is True
+    assert scene.current == "placeholder"
+    content = scene.host.file("/srv/fleet/certs/placeholder/fullchain.pem").content
+    assert x509.read_pem(content).placeholder
+    assert ensure_placeholder(scene.host, settings(), now=NOW) is False

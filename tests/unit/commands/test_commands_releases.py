@@ -1,0 +1,85 @@
+"""The scripts that keep releases on the host, run on real files."""
+
+from pathlib import Path
+
+import pytest
+from unit_support import execute
+
+from flotteq_tasks.commands import retention, rollout
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _files(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def _sweep(tmp_path: Path, *, lines: int = 1000) -> int:
+    command = retention.sweep(
+        str(tmp_path), str(tmp_path / "dumps"), releases=["2-v2", "3-v3"], secrets=["a.new"], journal_lines=lines
+    )
+    return execute(command).returncode
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    for name in ("1-v1", "2-v2", "-rf", "3-v3"):
+        _write(tmp_path / "releases" / name / "manifest.json", "{}")
+    for name in ("1-v1", "2-v2"):
+        _write(tmp_path / "dumps" / "pre-deploy" / f"{name}.dump", "x")
+    for name in ("a.old", "a.new"):
+        _write(tmp_path / "secrets" / name, "x")
+    (tmp_path / "secrets" / "a").symlink_to("a.new")
+    _write(tmp_path / "state" / "journal.jsonl", "".join(f"{number}\n" for number in range(10)))
+    return tmp_path
+
+
+def test_of_releases_that_are_not_kept_nothing_stays(site: Path) -> None:
+    assert _sweep(site) == 0
+    assert sorted(_files(site)) == [
+        "dumps/pre-deploy/2-v2.dump", "releases/2-v2/manifest.json", "releases/3-v3/manifest.json", "secrets/a",
+        "secrets/a.new", "state/journal.jsonl",
+    ]  # fmt: skip
+
+
+def test_without_dumps_there_is_nothing_to_remove(site: Path) -> None:
+    for path in (site / "dumps" / "pre-deploy").iterdir():
+        path.unlink()
+    (site / "dumps" / "pre-deploy").rmdir()
+    assert _sweep(site) == 0
+    assert "releases/1-v1/manifest.json" not in _files(site)
+
+
+@pytest.mark.parametrize(("lines", "first"), [(10, "0"), (9, "6")])
+def test_a_long_journal_keeps_its_newest_half(site: Path, lines: int, first: str) -> None:
+    assert _sweep(site, lines=lines) == 0
+    assert (site / "state" / "journal.jsonl").read_text().splitlines()[0] == first
+
+
+def test_the_edge_kept_with_a_release_comes_back_without_newer_files_and_leaves_the_state_alone(tmp_path: Path) -> None:
+    _write(tmp_path / "nginx" / "servers" / "a.conf", "old")
+    _write(tmp_path / "nginx" / "state" / "maintenance.on", "")
+    (tmp_path / "releases" / "r1").mkdir(parents=True)
+    assert execute(rollout.keep_edge_of(str(tmp_path), "r1")).returncode == 0
+    _write(tmp_path / "nginx" / "servers" / "a.conf", "new")
+    _write(tmp_path / "nginx" / "servers" / "b.conf", "new")
+    assert execute(rollout.use_edge_of(str(tmp_path), "r1")).returncode == 0
+    assert _files(tmp_path / "nginx") == {"servers/a.conf": "old", "state/maintenance.on": ""}
+
+
+def test_a_release_that_kept_no_edge_says_so_and_changes_nothing(tmp_path: Path) -> None:
+    _write(tmp_path / "nginx" / "a.conf", "now")
+    assert execute(rollout.use_edge_of(str(tmp_path), "r0")).returncode == 3
+    assert _files(tmp_path / "nginx") == {"a.conf": "now"}
+
+
+@pytest.mark.parametrize("leftover", [False, True], ids=["fresh", "over a leftover"])
+def test_a_release_is_staged_again_under_a_new_id(tmp_path: Path, leftover: bool) -> None:
+    _write(tmp_path / "releases" / "r1" / "files" / ".env", "A=1\nFLOTTEQ_RELEASE=r1\nB=2\n")
+    if leftover:
+        _write(tmp_path / "releases" / "r2" / "files" / "stale", "x")
+    assert execute(rollout.stage_again(str(tmp_path), "r1", "r2")).returncode == 0
+    assert _files(tmp_path / "releases" / "r2") == {"files/.env": "A=1\nFLOTTEQ_RELEASE=r2\nB=2\n"}

@@ -1,0 +1,1 @@
+"""Makes ``unit_support`` importable for all unit tests."""

@@ -1,0 +1,429 @@
+"""The Compose engine against a scripted host."""
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from unit_support import DIGEST, fleet, instance
+
+from flotteq_tasks.commands import rollout
+from flotteq_tasks.commands.facts import read_facts
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.engines.base import Change, Image
+from flotteq_tasks.engines.compose import files
+from flotteq_tasks.engines.compose.engine import ComposeEngine, _image
+from flotteq_tasks.host.base import Done
+from flotteq_tasks.host.fake import FakeHost
+from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed, SettingsError, Unhealthy
+from flotteq_tasks.model.facts import Facts, Instance
+from flotteq_tasks.model.release import Release
+from flotteq_tasks.model.stack import Acme, Project, Settings
+
+FACTS = str(read_facts("/srv/fleet", "fleet"))
+BASE = (
+    "docker compose --project-name fleet --project-directory /srv/fleet --env-file /srv/fleet/.env "
+    "--file /srv/fleet/docker-compose.production.yml --ansi never --progress plain"
+)
+OTHER = "sha256:" + "b" * 64
+
+
+def _facts(*instances: Instance) -> str:
+    lines = [
+        json.dumps(
+            {
+                "id": one.id, "name": f"/{one.name}", "image": one.image, "state": one.state, "health": one.health,
+                "started": one.started, "restarts": one.restarts, "exit_code": 0, "oom_killed": False,
+                "labels": {
+                    "com.docker.compose.service": one.service, "com.docker.compose.config-hash": one.config_hash,
+                    "com.docker.compose.oneoff": str(one.oneoff),
+                },
+            }
+        )
+        for one in instances
+    ]  # fmt: skip
+    return "@@ containers\n" + "\n".join(lines) + "\n"
+
+
+def _engine(script: dict[object, object], settings: Settings | None = None) -> ComposeEngine:
+    return ComposeEngine(FakeHost(script), settings or fleet())
+
+
+def _host(engine: ComposeEngine) -> FakeHost:
+    assert isinstance(engine.host, FakeHost)
+    return engine.host
+
+
+# --- pinning
+
+
+@pytest.mark.parametrize(
+    ("reference", "digests", "pinned"),
+    [
+        ("r:5000/team/core:v1", [f"r:5000/team/core@{DIGEST}"], f"r:5000/team/core:v1@{DIGEST}"),
+        ("r:5000/core", [f"r:5000/core@{DIGEST}"], f"r:5000/core@{DIGEST}"),
+        ("nginx:1.30", [f"other/nginx@{OTHER}", f"nginx@{DIGEST}"], f"nginx:1.30@{DIGEST}"),
+        ("docker.io/library/nginx:1.30", [f"nginx@{DIGEST}"], f"docker.io/library/nginx:1.30@{DIGEST}"),
+        ("docker.io/certbot/certbot:v5", [f"certbot/certbot@{DIGEST}"], f"docker.io/certbot/certbot:v5@{DIGEST}"),
+        ("core:v1", [], "sha256:image"),
+        ("core:v1", [f"elsewhere/core@{DIGEST}"], "sha256:image"),
+        (f"core:v1@{DIGEST}", [f"core@{DIGEST}", f"core@{OTHER}"], f"core:v1@{DIGEST}"),
+        (f"core:v1@{DIGEST}", [f"core@{OTHER}"], f"core:v1@{DIGEST}"),
+    ],
+    ids=["registry", "no tag", "several names", "hub", "hub's user", "never pushed", "other registry", "as asked",
+         "as asked, the host knows another"],
+)  # fmt: skip
+def test_an_image_is_pinned_by_the_digest_of_its_own_repository(
+    reference: str, digests: list[str], pinned: str
+) -> None:
+    assert _image(reference, {"id": "sha256:image", "digests": digests}, "?").pinned == pinned
+
+
+def test_an_image_tells_its_size_and_how_it_starts() -> None:
+    raw = {"id": "i", "digests": None, "size": 7, "entrypoint": ["a"], "cmd": ["b", "c"]}
+    assert _image("x:1", raw, "5") == Image("x:1", "i", 7, transferred=5, entrypoint=("a",), cmd=("b", "c"))
+
+
+def test_an_image_without_entrypoint_and_command() -> None:
+    raw = {"id": "i", "digests": [], "size": None, "entrypoint": None, "cmd": None}
+    assert _image("x:1", raw, "?") == Image("x:1", "i", 0, transferred=None)
+
+
+# --- fetching
+
+
+def _fetch(*lines: str, references: dict[str, str] | None = None) -> dict[str, Image]:
+    wanted = references or {"core": "r/core:v1", "web-app": "r/web:v1", "store": "postgres:15"}
+    command = str(rollout.fetch(sorted(set(wanted.values())), limit=900))
+    return _engine({command: "\n".join(lines) + "\n"}).fetch(wanted)
+
+
+def _ok(reference: str) -> str:
+    return f"image {reference} 7 " + json.dumps({"id": "i", "digests": [f"{reference.rpartition(':')[0]}@{DIGEST}"]})
+
+
+def test_every_service_gets_its_image_and_equal_references_are_asked_for_once() -> None:
+    images = _fetch(_ok("r/core:v1"), references={"core": "r/core:v1", "web-app": "r/core:v1"})
+    assert {name: image.pinned for name, image in images.items()} == {
+        "core": f"r/core:v1@{DIGEST}", "web-app": f"r/core:v1@{DIGEST}",
+    }  # fmt: skip
+
+
+NO_MANIFEST = "Error response from daemon: manifest for r/core:v1 not found: manifest unknown: manifest unknown"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        NO_MANIFEST,
+        "Error response from daemon: manifest unknown",
+        "name unknown: repository name not known to registry",
+        'failed to resolve reference "r/core:v1": r/core:v1: not found',
+    ],
+)
+def test_a_version_that_is_not_in_the_registry(said: str) -> None:
+    with pytest.raises(PreflightFailed) as caught:
+        _fetch(f"failed r/core:v1 {said}", f"failed r/web:v1 {said}", _ok("postgres:15"))
+    error = caught.value
+    assert error.message == ("version v1 of core, web-app is not in the registry registry.example; nothing was changed")
+    assert error.hint == "inv build --version v1 && inv push --version v1"
+    assert error.details == f"r/core:v1: {said}\nr/web:v1: {said}"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+        'error getting credentials - err: exec: "docker-credential-desktop": executable file not found in $PATH',
+        "pull access denied for r/core, repository does not exist or may require 'docker login'",
+        "dial tcp: lookup r: no such host",
+        "",
+    ],
+)
+def test_a_registry_that_cannot_be_asked_is_not_a_missing_version(said: str) -> None:
+    with pytest.raises(PreflightFailed) as caught:
+        _fetch(f"failed r/core:v1 {said}", _ok("r/web:v1"), _ok("postgres:15"))
+    assert caught.value.message == "images of core could not be fetched; nothing was changed"
+    assert caught.value.hint == "is the registry reachable from the host, and is it logged in? `inv doctor`"
+
+
+def test_a_third_party_image_that_is_missing_cannot_be_built_here() -> None:
+    said = "manifest for postgres:15 not found: manifest unknown"
+    with pytest.raises(PreflightFailed, match=r"^images of store could not be fetched; nothing was changed$"):
+        _fetch(_ok("r/core:v1"), _ok("r/web:v1"), f"failed postgres:15 {said}")
+
+
+def test_two_different_causes_are_not_called_a_missing_version() -> None:
+    with pytest.raises(PreflightFailed, match=r"^images of core, web-app could not be fetched; nothing was changed$"):
+        _fetch(f"failed r/core:v1 {NO_MANIFEST}", "failed r/web:v1 unexpected EOF", _ok("postgres:15"))
+
+
+# --- what differs
+
+IMAGES = {
+    "store": "postgres:15", "cache": "redis:7", "core": "core:v2", "web-app": "web:v1", "front": "n", "certbot": "c",
+}  # fmt: skip
+RUNNING = tuple(instance(name, image=image) for name, image in IMAGES.items())
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({}, None),
+        ({"image": "core:v1"}, "image"),
+        ({"config_hash": "old"}, "configuration"),
+        ({"image": "core:v1", "config_hash": "old"}, "image"),
+        ({"state": "exited"}, "not running"),
+        ({"oneoff": True}, "not running"),
+        ({"health": "unhealthy"}, None),
+    ],
+)
+def test_why_a_service_is_replaced(changed: dict[str, object], reason: str | None) -> None:
+    there = [instance("core", **{"image": "core:v2", **changed}) if one.service == "core" else one for one in RUNNING]
+    hashes = "".join(f"{name} hash-1\n" for name in IMAGES)
+    engine = _engine({"*config --hash '*'": hashes})
+    found = engine.changes(Release("r2", "v2", IMAGES), Facts(instances=tuple(there)))
+    assert found == ([Change("core", reason)] if reason else [])
+
+
+def test_the_hashes_are_those_of_the_staged_release() -> None:
+    engine = _engine({"*": ""})
+    engine.changes(Release("r2", "v2", {}), Facts())
+    staged = BASE.replace("/srv/fleet/.env", "/srv/fleet/releases/r2/files/.env").replace(
+        "/srv/fleet/docker", "/srv/fleet/releases/r2/files/docker"
+    )
+    assert _host(engine).transcript == [f"{staged} config --hash '*'"]
+
+
+def test_one_old_container_among_new_ones_is_a_change() -> None:
+    there = (*RUNNING, instance("core", 2, image="core:v1"))
+    engine = _engine({"*": "".join(f"{name} hash-1\n" for name in IMAGES)})
+    assert engine.changes(Release("r2", "v2", IMAGES), Facts(instances=there)) == [Change("core", "image")]
+
+
+# --- starting and stopping
+
+
+def test_new_containers_are_started_beside_the_old_ones_and_found_by_id() -> None:
+    old, new = instance("core", 1), instance("core", 2)
+    engine = _engine({FACTS: [_facts(old), _facts(old, new)], "*": ""})
+    assert [one.id for one in engine.start_beside({"core": 1})] == ["id-core-2"]
+    assert f"{BASE} up --detach --no-deps --no-build --no-recreate --scale=core=2 core" in _host(engine).transcript
+
+
+def test_a_start_that_fails_leaves_no_new_container() -> None:
+    old, new = instance("core", 1), instance("core", 2)
+    engine = _engine({FACTS: [_facts(old), _facts(old, new)], f"{BASE} up *": 1, "*": ""})
+    with pytest.raises(CommandFailed):
+        engine.start_beside({"core": 1})
+    assert _host(engine).transcript[-1] == str(rollout.retire(["id-core-2"], grace=3))
+
+
+def test_services_are_started_in_place_and_waited_for() -> None:
+    engine = _engine({FACTS: _facts(instance("store"), instance("core"), instance("store", 2, oneoff=True)), "*": ""})
+    engine.start(["store"])
+    assert _host(engine).transcript == [
+        f"{BASE} up --detach --no-deps --no-build --no-recreate store",
+        FACTS,
+        str(rollout.wait_healthy(["id-store-1"], limit=5)),
+    ]
+
+
+def test_services_are_replaced_only_when_it_is_said() -> None:
+    engine = _engine({FACTS: _facts(instance("store")), "*": ""})
+    engine.start(["store"], replace=True)
+    assert _host(engine).transcript[0] == f"{BASE} up --detach --no-deps --no-build store"
+
+
+@pytest.mark.parametrize("call", ["wait", "retire"])
+def test_nothing_is_asked_of_the_host_for_no_containers(call: str) -> None:
+    engine = _engine({})
+    engine.wait_healthy([], limit=5) if call == "wait" else engine.retire([])
+    assert _host(engine).transcript == []
+
+
+WAIT = str(rollout.wait_healthy(["id-core-1"], limit=5))
+DIAGNOSE = str(rollout.diagnose("id-core-1", lines=50))
+
+
+def _answer(code: int, out: str) -> Done:
+    return Done(Command(""), code, out=out)
+
+
+@pytest.mark.parametrize(
+    ("waited", "message"),
+    [
+        (_answer(3, "id-core-1 exited - 0 1 false\n"), "core: its process ended with exit code 1"),
+        (_answer(3, "id-core-1 running starting 2 0 false\n"), "core: its process ended with exit code 1"),
+        (_answer(4, "id-core-1 running starting 0 0 false\n"), "core: not healthy within 5 s"),
+    ],
+)
+def test_a_container_that_does_not_become_healthy_is_diagnosed(waited: Done, message: str) -> None:
+    engine = _engine({WAIT: waited, DIAGNOSE: '{"Status":"exited","ExitCode":1}\nlog line\n'})
+    with pytest.raises(Unhealthy) as caught:
+        engine.wait_healthy([instance("core")], limit=5)
+    assert caught.value.message == message
+    assert caught.value.details.endswith("last 1 log lines:\nlog line")
+
+
+def test_restarts_are_passed_on_to_the_diagnosis() -> None:
+    waited = _answer(3, "id-core-1 running starting 2 0 false\n")
+    engine = _engine({WAIT: waited, DIAGNOSE: '{"Status":"running"}\n'})
+    with pytest.raises(Unhealthy, match=r"^core: its process ended and was started again$"):
+        engine.wait_healthy([instance("core")], limit=5)
+
+
+def test_containers_that_vanish_during_the_wait_are_an_error() -> None:
+    with pytest.raises(CommandFailed):
+        _engine({WAIT: 3}).wait_healthy([instance("core")], limit=5)
+
+
+MIGRATE = (
+    f"{BASE} run --rm --no-deps --no-TTY --quiet-pull --name fleet-migrate "
+    "--entrypoint /opt/entrypoint/secrets-to-env core migrate up"
+)
+REMOVE = "docker rm --force fleet-migrate"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_one_off_container_is_removed_before_and_after(code: int) -> None:
+    engine = _engine({MIGRATE: code, REMOVE: 1})
+    try:
+        engine.run_once("core", ["migrate", "up"], name="fleet-migrate", limit=9)
+    except CommandFailed as error:
+        assert error.code == code
+    assert _host(engine).transcript == [REMOVE, MIGRATE, REMOVE]
+
+
+def test_addresses_are_asked_from_inside_the_edge() -> None:
+    out = 'probe http://a:1/x {"a": 1} 200\nprobe http://b:1/ curl: (7) refused  000\nnoise\n'
+    command = str(rollout.probe("fleet-front-1", ["http://a:1/x", "http://b:1/", "http://c/"]))
+    by_id = str(rollout.probe("id-front-1", ["http://a:1/x", "http://b:1/", "http://c/"]))
+    engine = _engine({FACTS: _facts(instance("front")), command: out, by_id: out})
+    assert engine.ask({"a": "http://a:1/x", "b": "http://b:1/", "c": "http://c/"}) == {
+        "a": (200, '{"a": 1}'), "b": (0, "curl: (7) refused"), "c": (0, "no answer"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("edge", [[], [instance("front", state="exited")]], ids=["none", "stopped"])
+def test_without_an_edge_nothing_can_be_asked(edge: list[Instance]) -> None:
+    with pytest.raises(FlotteqError, match=r"^fake: the edge is not running$"):
+        _engine({FACTS: _facts(*edge)}).ask({"a": "http://a/"})
+
+
+def test_volumes_carry_the_project() -> None:
+    engine = _engine({"*": ""})
+    engine.prepare(["fleet_data"])
+    assert _host(engine).transcript[1:] == ["docker volume create --label=com.flotteq.project=fleet fleet_data"]
+
+
+# --- files
+
+RELEASE = Release(
+    "r2",
+    "v2",
+    {"core": f"r/core:v2@{DIGEST}", "store": "postgres:15"},
+    secrets={"db_password": "0123"},
+    replicas={"core": 3},
+)
+COMMON = """\
+CERTBOT_MEMORY=256m
+CERTBOT_CPUS=1.0
+"""
+GOLDEN = f"""\
+CORS_ORIGIN=https://fleet.example
+GREETING='a b $x'
+STORE_IMAGE=postgres:15
+STORE_MEMORY=256m
+STORE_CPUS=1.0
+CACHE_MEMORY=256m
+CACHE_CPUS=1.0
+CORE_IMAGE=r/core:v2@{DIGEST}
+CORE_MEMORY=256m
+CORE_CPUS=1.0
+CORE_REPLICAS=3
+WEB_APP_MEMORY=256m
+WEB_APP_CPUS=1.0
+WEB_APP_REPLICAS=1
+FRONT_MEMORY=256m
+FRONT_CPUS=1.0
+{COMMON}\
+DB_PASSWORD_FILE=./secrets/db_password.0123
+FLOTTEQ_RELEASE=r2
+DB_USER=fleet
+DB_NAME=fleet
+ACME_CA_BUNDLE=
+"""
+ENV = {"CORS_ORIGIN": "https://fleet.example", "GREETING": "a b $x"}
+
+
+def test_the_whole_env_file_of_a_release() -> None:
+    assert files.release_files(fleet(env=ENV), RELEASE)[".env"].content.decode() == GOLDEN
+
+
+def test_a_private_certificate_authority_is_named() -> None:
+    values = files.environment(fleet(acme=Acme(ca_file="ca.pem")), RELEASE)
+    assert values["ACME_CA_BUNDLE"] == "/etc/letsencrypt/acme-ca.pem"
+
+
+def test_what_the_release_says_wins_over_the_env_file() -> None:
+    values = files.environment(fleet(env={"DB_USER": "mallory", "CORE_REPLICAS": "99"}), RELEASE)
+    assert (values["DB_USER"], values["CORE_REPLICAS"]) == ("fleet", "3")
+
+
+def test_the_files_of_a_release_and_their_modes() -> None:
+    found = files.release_files(fleet(), RELEASE)
+    assert {path: file.mode for path, file in found.items()} == {
+        "docker-compose.production.yml": 0o644,
+        ".env": 0o640,
+        "entrypoint/redis-with-password": 0o755,
+        "entrypoint/secrets-to-env": 0o755,
+    }
+
+
+def test_the_delivered_compose_file_is_used_as_it_is() -> None:
+    source = Path(__file__).parents[3] / "compose" / "docker-compose.production.yml"
+    assert files.release_files(fleet(), RELEASE)["docker-compose.production.yml"].content == source.read_bytes()
+
+
+def test_the_projects_own_compose_file_wins(tmp_path: Path) -> None:
+    own = tmp_path / "stack" / "own.yml"
+    (own.parent / "entrypoint").mkdir(parents=True)
+    own.write_text("name: own\n")
+    (own.parent / "entrypoint" / "start").write_text("#!/bin/sh\n")
+    project = Project(name="fleet", domain="fleet.example", compose_file="stack/own.yml")
+    found = files.release_files(fleet(tmp_path, project=project), RELEASE)
+    assert sorted(found) == [".env", "entrypoint/start", "own.yml"]
+    assert found["own.yml"].content == b"name: own\n"
+
+
+def test_a_compose_file_that_does_not_exist_is_named() -> None:
+    project = Project(name="fleet", domain="fleet.example", compose_file="stack/none.yml")
+    with pytest.raises(SettingsError, match=r"none\.yml does not exist"):
+        files.release_files(fleet(project=project), RELEASE)
+
+
+def test_staging_uploads_the_files_beside_the_live_ones_and_records_their_hashes() -> None:
+    engine = _engine({})
+    staged = engine.stage(RELEASE)
+    assert _host(engine).transcript == [
+        "write /srv/fleet/releases/r2/files/.env",
+        "write /srv/fleet/releases/r2/files/docker-compose.production.yml",
+        "write /srv/fleet/releases/r2/files/entrypoint/redis-with-password",
+        "write /srv/fleet/releases/r2/files/entrypoint/secrets-to-env",
+    ]
+    content = _host(engine).file("/srv/fleet/releases/r2/files/docker-compose.production.yml").content
+    assert staged.files["docker-compose.production.yml"] == sha256(content).hexdigest()
+    assert (staged.id, staged.images) == (RELEASE.id, RELEASE.images)
+
+
+def test_two_releases_with_the_same_settings_have_the_same_hashes() -> None:
+    first, second = (_engine({}).stage(replace(RELEASE, id=name)) for name in ("r2", "r3"))
+    assert first.files == second.files
+
+
+def test_activation_copies_the_staged_files() -> None:
+    engine = _engine({"*": ""})
+    engine.activate("r2")
+    assert _host(engine).transcript == [str(rollout.activate("/srv/fleet/releases/r2/files", "/srv/fleet"))]

@@ -1,0 +1,266 @@
+"""A deploy on a host in memory: what it does in which order, and that a fault anywhere leaves a site that serves."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deploy_world import HOME, KEEP_EDGE, World, image
+
+from flotteq_tasks.host.base import File
+from flotteq_tasks.model.errors import FlotteqError, HostUnreachable, NotPutBack, PutBack, Unhealthy
+from flotteq_tasks.model.events import StepFailed, StepStarted
+from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.model.version import Version
+from flotteq_tasks.operations import edge_files, verification
+from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
+from flotteq_tasks.operations.probing import Tally
+from flotteq_tasks.rendering.nginx import render_edge
+
+OLD = {name: {image(name, "v1")} for name in ("core", "web-app")}
+NEW = {name: {image(name, "v2")} for name in ("core", "web-app")}
+STEPS = [
+    "preflight", "images", "plan", "files", "services", "backup", "migrations", "containers", "checks", "switch",
+    "verify", "record",
+]  # fmt: skip
+
+
+_rendered: dict[str, dict[str, bytes]] = {}
+
+
+def _render_once(settings: Settings, upstreams: Mapping[str, Sequence[str]], **rest: Any) -> dict[str, bytes]:
+    """The real files of the edge; the same are not rendered again in every one of a hundred deploys."""
+    key = f"{dict(upstreams)} {sorted(rest.items())}"
+    if key not in _rendered:
+        _rendered[key] = render_edge(settings, upstreams, **rest)
+    return _rendered[key]
+
+
+def _look(world: World, patch: pytest.MonkeyPatch) -> None:
+    """Requests from outside are answered by the world; none leaves this machine."""
+    patch.setattr(verification, "ask", world.answer)
+    patch.setattr(run, "probing", lambda *_, **__: nullcontext(Tally()))
+    patch.setattr(edge_files, "render_edge", _render_once)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(tmp_path)
+    _look(made, monkeypatch)
+    return made
+
+
+def _deploy(world: World, version: str = "v2") -> Deployed:
+    return deploy(world.site, DeployRequest(Version(version)), {"GITHUB_ACTOR": "ada"})
+
+
+def test_a_deploy_brings_the_new_version_live(world: World) -> None:
+    done = _deploy(world)
+    assert (done.version, done.changed, done.already) == ("v2", ("core", "web-app"), False)
+    assert (world.served, world.recorded, world.locked) == (NEW, "v2", False)
+    assert {name for name in world.running if "core" in name or "web" in name} == {
+        "fleet-core-3", "fleet-core-4", "fleet-web-app-3",
+    }  # fmt: skip
+
+
+def test_the_steps_come_in_their_order(world: World) -> None:
+    _deploy(world)
+    assert [name for name in world.events.texts(StepStarted) if name in STEPS] == STEPS
+
+
+def test_the_journal_has_every_step(world: World) -> None:
+    _deploy(world)
+    lines = [json.loads(line) for line in world.journal]
+    steps = [line["step"] for line in lines if line["event"] == "end" and "step" in line]
+    assert steps == STEPS
+
+
+def test_old_containers_serve_until_the_new_ones_are_healthy_and_asked(world: World) -> None:
+    _deploy(world)
+    entries = world.host.transcript
+    reload = next(index for index, entry in enumerate(entries) if "kill -HUP" in entry)
+    assert [entries.index(f"engine {name}") < reload for name in ("wait_healthy", "ask")] == [True, True]
+    assert entries.index("engine retire") > reload
+
+
+def test_databases_and_the_edge_stay_as_they_are(world: World) -> None:
+    before = {one.id for one in world.instances if one.service not in NEW}
+    _deploy(world)
+    assert {one.id for one in world.instances if one.service not in NEW} == before
+
+
+def test_the_same_version_again_changes_nothing(world: World) -> None:
+    _deploy(world)
+    before, entries = (list(world.instances), dict(world.serving)), len(world.host.transcript)
+    done = _deploy(world)
+    assert (done.already, done.changed) == (True, ())
+    assert (world.instances, world.serving) == before
+    new = world.host.transcript[entries:]
+    assert not [entry for entry in new if entry in ("engine activate", "engine retire") or "kill -HUP" in entry]
+
+
+def _entries(root: Path) -> list[str]:
+    """The transcript of a deploy in which nothing fails."""
+    patch = pytest.MonkeyPatch()
+    try:
+        world = World(root)
+        _look(world, patch)
+        _deploy(world)
+        return world.host.transcript
+    finally:
+        patch.undo()
+
+
+def _settled(world: World, error: BaseException | None) -> str:
+    """What is not as it must be after a deploy that failed or not; empty when all is well."""
+    wanted = NEW if error is None or world.recorded == "v2" else OLD
+    problems = []
+    if world.served != wanted:
+        problems.append(f"serves {world.served}, recorded {world.recorded}")
+    if world.locked:
+        problems.append("still locked")
+    return "; ".join(problems)
+
+
+def test_a_fault_at_any_entry_before_the_record_leaves_the_old_version_serving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = _entries(tmp_path)
+    record = next(index for index, entry in enumerate(entries, start=1) if entry.endswith("state/current.json"))
+    assert record > 15
+    wrong = []
+    for index in range(2, record + 1):
+        world = World(tmp_path)
+        _look(world, monkeypatch)
+        world.host.fail_at = index
+        error: BaseException | None = None
+        try:
+            _deploy(world)
+        except FlotteqError as raised:
+            error = raised
+        problem = _settled(world, error)
+        if problem or isinstance(error, NotPutBack):
+            wrong.append(f"entry {index} ({entries[index - 1][:60]!r}): {problem} {type(error).__name__}: {error}")
+    assert wrong == []
+
+
+def test_a_fault_at_any_entry_after_the_record_leaves_the_new_version_serving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = _entries(tmp_path)
+    record = next(index for index, entry in enumerate(entries, start=1) if entry.endswith("state/current.json"))
+    wrong = []
+    for index in range(record + 1, len(entries) + 1):
+        world = World(tmp_path)
+        _look(world, monkeypatch)
+        world.host.fail_at = index
+        error: BaseException | None = None
+        try:
+            _deploy(world)
+        except FlotteqError as raised:
+            error = raised
+        problem = _settled(world, error)
+        if problem:
+            wrong.append(f"entry {index} ({entries[index - 1][:60]!r}): {problem} {type(error).__name__}: {error}")
+    assert wrong == []
+
+
+def _lose(world: World) -> None:
+    """Deploy over a link that is lost on the way; after the record the release is live and the deploy has succeeded."""
+    try:
+        _deploy(world)
+    except HostUnreachable:
+        return
+    assert world.recorded == "v2"
+
+
+def test_a_connection_lost_at_any_entry_never_takes_the_site_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = []
+    for index in range(2, len(_entries(tmp_path)) + 1):
+        world = World(tmp_path)
+        _look(world, monkeypatch)
+        world.host.unreachable_from = index
+        _lose(world)
+        if world.served not in (OLD, NEW):
+            wrong.append(f"entry {index}: {world.served}")
+    assert wrong == []
+
+
+def test_after_a_connection_lost_at_any_entry_the_same_command_repairs_and_deploys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = []
+    for index in range(2, len(_entries(tmp_path)) + 1):
+        world = World(tmp_path)
+        _look(world, monkeypatch)
+        world.host.unreachable_from = index
+        _lose(world)
+        # The host ends the lock of a client that is gone.
+        world.host.unreachable_from, world.locked = None, False
+        _deploy(world)
+        strays = {name for name in world.running if name.startswith(("fleet-core", "fleet-web"))}
+        if world.served != NEW or len(strays) != 3:
+            wrong.append(f"entry {index}: {world.served} {strays}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("step", "spoil", "kind"),
+    [
+        ("checks", lambda world: setattr(world.engine, "ask", lambda addresses: dict.fromkeys(addresses, (500, ""))),
+         PutBack),
+        ("containers",
+         lambda world: setattr(world.engine, "wait_healthy", _raiser(Unhealthy("core: unhealthy", hint="look"))),
+         PutBack),
+        ("images", lambda world: setattr(world.engine, "fetch", _raiser(FlotteqError("no"))), FlotteqError),
+    ],
+)  # fmt: skip
+def test_a_step_that_fails_is_named_and_the_old_version_serves(
+    world: World, step: str, spoil: Callable[[World], None], kind: type[FlotteqError]
+) -> None:
+    spoil(world)
+    with pytest.raises(kind):
+        _deploy(world)
+    assert world.events.texts(StepFailed) == [step]
+    assert _settled(world, FlotteqError("x")) == ""
+    assert not [one for one in world.instances if one.image == image("core", "v2")]
+
+
+def _raiser(error: Exception) -> Callable[..., None]:
+    def call(*_: object, **__: object) -> None:
+        raise error
+
+    return call
+
+
+def test_a_new_version_that_does_not_answer_from_outside_is_switched_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(settings: object, service: str, **_: object) -> verification.Answer:
+        bad = world.served[service] == NEW[service]
+        return verification.Answer(service, service, 200, 0.0, problem="wrong" if bad else "")
+
+    monkeypatch.setattr(verification, "ask", answer)
+    with pytest.raises(PutBack, match="'verify' failed and everything was put back"):
+        _deploy(world)
+    assert (_settled(world, FlotteqError("x")), world.files_release) == ("", "r1")
+
+
+def test_a_switch_that_never_began_is_not_taken_back_to_an_older_copy(world: World) -> None:
+    stale = "# release r0\nupstream core {\n    server gone-1:80;\n}\nupstream web-app {\n    server gone-2:80;\n}\n"
+    world.host.write(f"{HOME}/state/edge.before/upstreams/active.conf", File(stale.encode()))
+    world.host.script = {key: 1 if key == KEEP_EDGE else value for key, value in world.host.script.items()}
+    with pytest.raises(FlotteqError):
+        _deploy(world)
+    assert world.served == OLD
+
+
+def test_an_error_that_nobody_foresaw_is_undone_too(world: World) -> None:
+    world.engine.wait_healthy = _raiser(ValueError("a bug"))  # type: ignore[method-assign]
+    with pytest.raises(Exception):  # noqa: B017
+        _deploy(world)
+    assert not [one for one in world.instances if one.image == image("core", "v2")]

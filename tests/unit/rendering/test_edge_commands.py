@@ -1,0 +1,87 @@
+"""Command lines of nginx and certbot as text."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flotteq_tasks.commands import certbot, nginx
+from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.shell import Command
+
+COMPOSE = Compose("fleet", "/srv/fleet")
+EXEC = (
+    "docker compose --project-name fleet --project-directory /srv/fleet --env-file /srv/fleet/.env "
+    "--file /srv/fleet/docker-compose.production.yml --ansi never --progress plain exec --no-TTY"
+)
+
+
+def test_test() -> None:
+    assert str(nginx.test(COMPOSE)) == f"{EXEC} nginx nginx -e stderr -t -q -c /etc/nginx/flotteq/nginx.conf"
+
+
+def test_dump() -> None:
+    assert (
+        str(nginx.dump(COMPOSE, service="edge"))
+        == f"{EXEC} edge nginx -e stderr -T -q -c /etc/nginx/flotteq/nginx.conf"
+    )
+
+
+def test_reload_passes_its_figures_as_arguments() -> None:
+    command = nginx.reload(COMPOSE, generation="a-b", taken=15)
+    assert command.argv()[-4:] == ["flotteq", "/etc/nginx/flotteq", "a-b", "15"]
+    assert str(command).startswith(f"{EXEC} nginx sh -c ")
+
+
+def test_maintenance() -> None:
+    assert str(nginx.maintenance_off("/srv/fleet")) == "rm -f /srv/fleet/nginx/state/maintenance.on"
+    assert nginx.maintenance_on("/srv/fleet").argv()[-1] == "/srv/fleet"
+
+
+def test_certonly() -> None:
+    command = certbot.certonly(
+        COMPOSE, ["api.fleet.example", "fleet.example"],
+        certificate="fleet", directory="https://acme.example/dir", email="o@x.example",
+    )  # fmt: skip
+    assert str(command) == (
+        f"{EXEC} certbot certbot certonly --non-interactive --agree-tos --email o@x.example --no-eff-email "
+        "--server https://acme.example/dir --webroot --webroot-path /var/www/acme --cert-name fleet "
+        "--key-type ecdsa --elliptic-curve secp256r1 --keep-until-expiring --expand "
+        "--domain api.fleet.example --domain fleet.example"
+    )
+
+
+def test_certonly_without_an_address_and_for_show() -> None:
+    words = certbot.certonly(COMPOSE, ["a.example"], certificate="fleet", directory="https://d", dry_run=True).argv()
+    assert "--register-unsafely-without-email" in words and "--email" not in words
+    assert "--dry-run" in words
+
+
+def test_renew_and_its_rehearsal() -> None:
+    renew = f"{EXEC} certbot certbot renew --non-interactive --no-random-sleep-on-renew --cert-name fleet"
+    assert str(certbot.renew(COMPOSE, certificate="fleet")) == renew
+    rehearsal = certbot.rehearse(COMPOSE, certificate="fleet", directory="https://acme.example/dir")
+    assert str(rehearsal) == f"{renew} --dry-run --server https://acme.example/dir"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Command(*nginx.reload(COMPOSE, generation="", taken=1).argv()[-7:]),
+        Command(*nginx.drained(COMPOSE, ["7", "8"], limit=1).argv()[-7:]),
+        nginx.maintenance_on("/d"),
+        certbot.current("/d"),
+        certbot.point("/d", "rel-1"),
+        certbot.discard("/d", "rel-1"),
+    ],
+    ids=["reload", "drained", "maintenance", "current", "point", "discard"],
+)
+def test_the_scripts_are_sound_for_a_posix_shell(command: Command) -> None:
+    words = command.argv()
+    text = words[words.index("-c") + 1]
+    done = subprocess.run(
+        [Path(sys.executable).parent / "shellcheck", "--shell", "sh", "--severity", "info", "-"],
+        input=text, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout

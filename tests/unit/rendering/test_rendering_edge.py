@@ -1,0 +1,244 @@
+"""The rendered edge: whole files against golden ones, and the rules that every change must keep."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from edge_rendering_fixture import GOLDEN, UPSTREAMS, fixture
+from nginx_grammar import Directive, parse
+
+from flotteq_tasks.model.errors import SettingsError
+from flotteq_tasks.model.stack import EdgeSettings, Limits, Service
+from flotteq_tasks.rendering import nginx
+from flotteq_tasks.rendering.nginx import generation, render_edge, render_upstreams
+
+PROXY = "/etc/nginx/flotteq/snippets/proxy.conf"
+SOURCE = Path(nginx.__file__).parents[2] / "nginx"
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    return render_edge(fixture(), UPSTREAMS, issued=True, release="r-42")
+
+
+@pytest.fixture(scope="module")
+def tree(files: dict[str, bytes]) -> dict[str, Directive]:
+    return parse(files)
+
+
+def servers(tree: dict[str, Directive]) -> list[Directive]:
+    return [server for root in tree.values() for server in root.all("server") if server.block]
+
+
+def public(tree: dict[str, Directive]) -> list[Directive]:
+    return [one for one in servers(tree) if ["443", "ssl"] in one.own("listen")]
+
+
+def test_the_set_is_the_golden_one(files: dict[str, bytes]) -> None:
+    golden = {path.relative_to(GOLDEN).as_posix() for path in GOLDEN.rglob("*") if path.is_file()}
+    assert set(files) == golden
+
+
+@pytest.mark.parametrize("path", sorted(p.relative_to(GOLDEN).as_posix() for p in GOLDEN.rglob("*") if p.is_file()))
+def test_each_file_is_the_golden_one(files: dict[str, bytes], path: str) -> None:
+    assert files[path].decode() == (GOLDEN / path).read_text()
+
+
+def test_equal_input_gives_equal_bytes(files: dict[str, bytes]) -> None:
+    assert render_edge(fixture(), dict(reversed(UPSTREAMS.items())), issued=True, release="r-42") == files
+
+
+def test_every_location_that_proxies_includes_the_headers(tree: dict[str, Directive]) -> None:
+    """One proxy_set_header of its own drops all inherited ones; no tool reports it."""
+    proxying = [
+        location
+        for server in servers(tree)
+        for location in server.all("location")
+        if location.own("proxy_pass") or location.own("proxy_set_header")
+    ]
+    assert len(proxying) == 7
+    for location in proxying:
+        assert [PROXY] in location.own("include"), location.words
+    for path, root in tree.items():
+        assert path == "snippets/proxy.conf" or not root.own("proxy_set_header"), path
+
+
+def test_what_a_client_says_about_itself_is_nowhere_passed_on(files: dict[str, bytes]) -> None:
+    text = b"".join(files.values()).decode()
+    for wrong in (
+        "proxy_add_x_forwarded_for",
+        "$http_host",
+        "non_idempotent",
+        "ssl_stapling",
+        " http2;",
+        "set_real_ip_from",
+    ):
+        assert wrong not in text
+
+
+def test_every_public_server_has_the_whole_protection(tree: dict[str, Directive]) -> None:
+    assert [one.own("server_name") for one in public(tree)] == [
+        [["rpc.fleet.example"]], [["fleet.example"]], [["shop.fleet.example"]],
+    ]  # fmt: skip
+    for server in public(tree):
+        included = {words[0].rpartition("/")[2] for words in server.own("include")}
+        assert {"certificate.conf", "headers.conf", "maintenance.conf"} < included
+        assert included & {"errors-json.conf", "errors-html.conf"}
+        assert server.own("http2") == [["on"]]
+        assert server.own("limit_conn") == [["limit_connections", "23"]]
+        headers = {words[0] for words in server.own("add_header")}
+        assert {"Content-Security-Policy", "Strict-Transport-Security"} < headers
+
+
+def test_headers_reach_error_answers_too(tree: dict[str, Directive]) -> None:
+    for path, root in tree.items():
+        for header in root.all("add_header"):
+            assert header.words[-1] == "always", f"{path}: {header.words}"
+
+
+def test_every_location_but_assets_and_errors_is_limited(tree: dict[str, Directive]) -> None:
+    found = {
+        " ".join(location.words[1:]): words
+        for server in public(tree)
+        for location in server.all("location")
+        for words in location.own("limit_req") or [["none"]]
+        if location.own("proxy_pass")
+    }
+    assert found == {
+        "/": ["zone=limit_web", "burst=17", "nodelay"],
+        "^~ /socket.io/": ["zone=limit_api", "burst=11", "nodelay"],
+        "^~ /uploads/": ["zone=limit_web", "burst=68", "nodelay"],
+        "^~ /assets/": ["none"],
+    }
+    api = next(one for one in public(tree) if one.own("server_name") == [["rpc.fleet.example"]])
+    assert next(api.all("location")).own("limit_req") == [["zone=limit_api", "burst=11", "nodelay"]]
+    assert api.own("client_max_body_size") == [["20m"]]
+
+
+def test_every_upstream_server_is_resolved_again(tree: dict[str, Directive]) -> None:
+    upstreams = list(tree["upstreams/active.conf"].all("upstream"))
+    assert [one.words[1] for one in upstreams] == ["core", "home", "shop"]
+    for upstream in upstreams:
+        assert upstream.own("zone") and upstream.own("keepalive_timeout") == [["4s"]]
+        for words in upstream.own("server"):
+            assert words[1:] == ["resolve", "max_fails=1", "fail_timeout=2s"]
+    assert [words[0] for words in upstreams[0].own("server")] == ["fleet-core-7:4000", "fleet-core-8:4000"]
+
+
+def test_a_service_without_containers_is_asked_by_its_own_name() -> None:
+    text = render_upstreams(fixture(), {"core": []}).decode()
+    assert "server core:4000 resolve" in text and "server shop:80 resolve" in text
+
+
+def test_hsts_comes_with_an_issued_certificate_only(files: dict[str, bytes]) -> None:
+    assert b'Strict-Transport-Security "' not in b"".join(render_edge(fixture(), UPSTREAMS, issued=False).values())
+    assert b'"max-age=63072000; includeSubDomains"' in files["servers/shop.conf"]
+    assert b'"max-age=63072000"' in files["servers/home.conf"], "the domain itself would bind names of others"
+
+
+def test_the_redirect_names_the_port_that_browsers_use() -> None:
+    settings = replace(fixture(), edge=EdgeSettings("127.0.0.1", 8080, 8443))
+    files = render_edge(settings, {}, issued=False)
+    assert b"return 308 https://$host:8443$request_uri;" in files["servers/00-default.conf"]
+    assert b'"https://shop.fleet.example:8443" $http_origin;' in files["http/proxy.conf"]
+
+
+def test_the_generation_follows_content_and_nothing_else(files: dict[str, bytes]) -> None:
+    edge, upstreams = generation(files).split("-")
+    assert re.fullmatch("[0-9a-f]{12}", edge) and re.fullmatch("[0-9a-f]{12}", upstreams)
+    other_limits = render_edge(fixture(Limits(api_rate=8)), UPSTREAMS, issued=True, release="r-42")
+    other_names = render_edge(fixture(), {}, issued=True, release="r-42")
+    assert generation(other_limits).split("-")[0] != edge and generation(other_limits).split("-")[1] == upstreams
+    assert generation(other_names).split("-")[0] == edge and generation(other_names).split("-")[1] != upstreams
+
+
+def test_the_switch_changes_one_file_only(files: dict[str, bytes]) -> None:
+    after = render_edge(fixture(), {**UPSTREAMS, "core": ["fleet-core-9"]}, issued=True, release="r-43")
+    assert [path for path in files if files[path] != after[path]] == [nginx.UPSTREAMS]
+    assert after[nginx.UPSTREAMS] == render_upstreams(
+        fixture(), {**UPSTREAMS, "core": ["fleet-core-9"]}, release="r-43"
+    )
+
+
+@pytest.mark.parametrize("name", ["a;b", "a b", "a{b", 'a"b', "a\nb", "$host", "a#b", "a\\b", ""])
+def test_a_value_that_would_end_a_directive_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="nginx's configuration"):
+        render_upstreams(fixture(), {"core": [name]})
+    settings = fixture()
+    services = {**settings.services, "shop": replace(settings.services["shop"], subdomain=f"{name}!;")}
+    with pytest.raises(SettingsError, match="cannot stand"):
+        render_edge(replace(settings, services=services), {}, issued=True)
+
+
+def test_a_template_of_the_project_replaces_the_delivered_one(tmp_path: Path) -> None:
+    (tmp_path / "nginx/pages").mkdir(parents=True)
+    (tmp_path / "nginx/pages/error.html.j2").write_text("<h1>{{ error.code }}</h1>\n")
+    files = render_edge(fixture(root=tmp_path), {}, issued=False)
+    assert files["pages/503.html"] == b"<h1>503</h1>\n"
+    assert files["nginx.conf"] == render_edge(fixture(), {}, issued=False)["nginx.conf"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{{ nothing }}", "'nothing' is undefined"), ("{% if %}", "nginx.conf.j2, line 1")]
+)
+def test_a_broken_template_of_the_project_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "nginx").mkdir()
+    (tmp_path / "nginx/nginx.conf.j2").write_text(text)
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        render_edge(fixture(root=tmp_path), {}, issued=False)
+
+
+def test_a_set_without_its_generation_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "nginx/servers").mkdir(parents=True)
+    (tmp_path / "nginx/servers/01-internal.conf.j2").write_text("# mine\n")
+    with pytest.raises(SettingsError, match="must begin with the line"):
+        generation(render_edge(fixture(root=tmp_path), {}, issued=False))
+
+
+def test_the_templates_know_nothing_of_one_project() -> None:
+    text = "".join(path.read_text() for path in SOURCE.rglob("*") if path.is_file())
+    for name in ("flotteq.com", "frontend", "backend", "partner", "localhost:"):
+        assert name not in text
+
+
+def test_no_word_is_longer_than_nginx_reads(tree: dict[str, Directive]) -> None:
+    longest = max(len(word) for root in tree.values() for one in _walk(root) for word in one.words)
+    assert longest < 4096
+
+
+def _walk(root: Directive) -> list[Directive]:
+    return [root, *(inner for one in root.block for inner in _walk(one))]
+
+
+def test_services_without_a_public_name_are_not_reachable(tree: dict[str, Directive]) -> None:
+    assert isinstance(fixture().services["store"], Service)
+    assert "servers/store.conf" not in tree and "servers/front.conf" not in tree
+
+
+def test_an_edge_about_to_be_replaced_keeps_no_connection_open(files: dict[str, bytes]) -> None:
+    calm = render_edge(fixture(), UPSTREAMS, issued=True, release="r-42", draining=True)
+    assert sorted(path for path in files if files[path] != calm[path]) == ["nginx.conf", nginx.INTERNAL]
+    assert b"keepalive_timeout 0;" in calm["nginx.conf"] and b"keepalive_min_timeout" not in calm["nginx.conf"]
+    assert generation(calm) != generation(files), "the reload is waited for"
+
+
+def test_files_of_earlier_releases_are_asked_for_after_the_app(tree: dict[str, Directive]) -> None:
+    shop, home = (next(tree[f"servers/{name}.conf"].all("server")) for name in ("shop", "home"))
+    assets = next(one for one in shop.all("location") if one.words[1:] == ["^~", "/assets/"])
+    assert assets.own("proxy_intercept_errors") == [["on"]] and ["404", "=", "@previous"] in assets.own("error_page")
+    # An error_page here replaces all of the server's: the edge's own pages are named again.
+    codes = {words[0] for words in assets.own("error_page")}
+    assert codes == {words[0] for words in tree["snippets/errors-html.conf"].own("error_page")}
+    previous = next(one for one in shop.all("location") if one.words[1:] == ["@previous"])
+    assert previous.own("root") == [["/var/www/assets/shop"]] and previous.own("try_files") == [["$uri", "=404"]]
+    assert not previous.own("add_header"), "the server's apply; how long a file may be kept is decided by its name"
+    assert not [one for one in home.all("location") if one.words[1:] == ["@previous"]]
+
+
+def test_the_maintenance_page_spares_the_list_and_the_challenges(tree: dict[str, Directive]) -> None:
+    geo = next(tree["http/maintenance.conf"].all("geo"))
+    assert geo.own("include") == [["/etc/nginx/flotteq/state/maintenance.allow"]]
+    assert ["($maintenance_allowed)"] in tree["snippets/maintenance.conf"].own("if")
+    plain = tree["servers/00-default.conf"]
+    assert not list(plain.all("include")), "certificates are renewed whatever the page says"

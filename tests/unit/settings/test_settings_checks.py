@@ -1,0 +1,99 @@
+"""Rules across keys: each broken one gives a line with its key path."""
+# ruff: noqa: E501 - messages are compared whole, one case a line
+
+import pytest
+
+from flotteq_tasks.settings.checks import check
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('subdomain = "app"', 'subdomain = "api"', "services.frontend-client.subdomain: api.flotteq.com is already the domain of services.backend"),
+        ("port = 80\n", "", 'services.frontend-client.port: required key is missing: requests for subdomain "app" go there'),
+        ('subdomain = "app"', 'subdomain = "a.b"', 'services.frontend-client.subdomain: "a.b" is no DNS label: use a-z, 0-9 and -, or "@" for the domain itself'),
+        ('subdomain = "app"', 'subdomain = "API"', 'services.frontend-client.subdomain: "API" is no DNS label: use a-z, 0-9 and -, or "@" for the domain itself'),
+        ('subdomain = "app"', 'subdomain = ""', 'services.frontend-client.subdomain: "" is no DNS label: use a-z, 0-9 and -, or "@" for the domain itself'),
+        ('image = "postgres:15"', 'image = "postgres:15"\nport = 5432\nsubdomain = "db"', "services.postgres.subdomain: a service of kind stateful has no public name: remove it"),
+        ('"flotteq-frontend-client:1"', '"flotteq-frontend-client"', 'services.frontend-client.image: "flotteq-frontend-client" has no tag and no build: write image = "flotteq-frontend-client:VERSION"'),
+        ('"flotteq-frontend-client:1"', '"host:5000/client"', 'services.frontend-client.image: "host:5000/client" has no tag and no build: write image = "host:5000/client:VERSION"'),
+        ('"flotteq-backend"', '"flotteq-backend:1"', 'services.backend.image: "flotteq-backend:1" has a tag, but it is built: the version of a deploy is its tag'),
+        ('kind = "edge"', 'kind = "tool"', 'services: none has kind = "edge": one must receive the requests of all domains'),
+        ('kind = "rolling"\nimage = "flotteq-frontend-client:1"\nport = 80\nsubdomain = "app"', 'kind = "edge"\nimage = "a:1"', 'services.nginx.kind: services.frontend-client is the "edge" already: there is exactly one'),
+        ('service = "backend"', 'service = "backnd"', 'migrations.service: no service "backnd", did you mean "backend"?'),
+        ('service = "backend"', 'service = "zzz"', 'migrations.service: no service "zzz"; there are: postgres, redis, backend, frontend-client, nginx'),
+        ('service = "backend"', 'service = "postgres"', 'migrations.service: services.postgres is of kind "stateful", it must be "rolling"'),
+        ('command = ["migrate"]', "command = []", "migrations.command: is empty: write the command and its arguments as an array"),
+        ('command = ["migrate"]', 'command = ["a"]\nfirst_install = [[]]', "migrations.first_install: has an empty command"),
+        ('command = ["migrate"]', 'command = ["a"]\ntimeout = 0', "migrations.timeout: 0 is less than 1"),
+        ("[secrets]", '[database]\nservice = "backend"\n[secrets]', 'database.service: services.backend is of kind "rolling", it must be "stateful"'),
+        ("[secrets]", '[database]\ncache = "rediss"\n[secrets]', 'database.cache: no service "rediss", did you mean "redis"?'),
+        ("port = 3000", "port = 3000\nreplicas = 0", "services.backend.replicas: 0 is less than 1: `inv stop` stops a service"),
+        ("port = 3000", "port = 70000", "services.backend.port: 70000 is no port: 1 to 65535"),
+        ('image = "postgres:15"', 'image = "postgres:15"\nreplicas = 2', "services.postgres.replicas: 2 of a service of kind stateful: it runs exactly once"),
+        ("port = 3000", 'port = 3000\nmemory = "1 GB"', 'services.backend.memory: "1 GB" is no amount of memory: write it like "512m" or "1g"'),
+        ("port = 3000", 'port = 3000\nmemory = "0m"', 'services.backend.memory: "0m" is no amount of memory: write it like "512m" or "1g"'),
+        ("port = 3000", 'port = 3000\ncpus = "two"', 'services.backend.cpus: "two" is no number of CPUs: write it like "0.5" or "2"'),
+        ("port = 3000", 'port = 3000\ncpus = "0"', 'services.backend.cpus: "0" is no number of CPUs: write it like "0.5" or "2"'),
+        ('path = "/api/health"', 'path = "api"', 'services.backend.health.path: "api" is no path: begin it with / and leave out spaces and quotes'),
+        ("[secrets]", "[limits]\napi_rate = 0\n[secrets]", "limits.api_rate: 0 would refuse every request: write at least 1, a large number for no limit"),
+        ("[secrets]", "[limits]\nupload_mb = -1\n[secrets]", "limits.upload_mb: -1 is less than 1"),
+        ("[secrets]", "[limits]\nhsts_seconds = -1\n[secrets]", "limits.hsts_seconds: -1 is less than 0: 0 makes browsers forget it"),
+        ("[secrets]", "[deploy]\nretain = 0\n[secrets]", "deploy.retain: 0 is less than 1"),
+        ('name = "flotteq"', 'name = "Flotte Q"', 'project.name: "Flotte Q" is no Compose project name: use a-z, 0-9, _ and -'),
+        ('domain = "flotteq.com"', 'domain = "https://flotteq.com"', 'project.domain: "https://flotteq.com" is no domain name: write it as in flotteq.com'),
+        ('domain = "flotteq.com"', 'domain = "flotteq"', 'project.domain: "flotteq" is no domain name: write it as in flotteq.com'),
+        ('domain = "flotteq.com"', 'domain = "flotteq.com."', 'project.domain: "flotteq.com." is no domain name: write it as in flotteq.com'),
+        ('name = "flotteq"', 'name = "f"\ndirectory = "opt/f"', 'project.directory: "opt/f" is not absolute: begin it with /'),
+        ('name = "flotteq"', 'name = "f"\ndirectory = "/opt/f/../.."', 'project.directory: "/opt/f/../.." must not contain .. or //'),
+        ('name = "flotteq"', 'name = "f"\ndirectory = "/opt/my files"', 'project.directory: "/opt/my files" may have letters, digits and _ . / + @ - only'),
+        ('name = "flotteq"', 'name = "f"\ncompose_file = "/etc/c.yml"', "project.compose_file: must be a path inside the project"),
+        ('name = "flotteq"', 'name = "f"\nbackups = "/opt/flotteq"', "project.directory: is also the directory of backups or logs: give each its own"),
+        ("db_password = {", "DB-Password = {", "secrets.DB-Password: is no secret name: use a-z, 0-9 and _"),
+        ("[services.redis]", "[services.Redis_1]", "services.Redis_1: is no service name: use a-z, 0-9 and -"),
+        ("[secrets]", '[acme]\ndirectory = "http://ca/dir"\n[secrets]', 'acme.directory: "http://ca/dir" is no https URL'),
+        ('server = "ghcr.io"', 'server = "https://ghcr.io"', 'registry.server: "https://ghcr.io" is no registry: write host or host:port, without https:// and path'),
+        ('server = "ghcr.io"', 'server = ""', 'registry.server: "" is no registry: write host or host:port, without https:// and path'),
+        ('address = "flotteq.com"', 'address = ""', 'environments.production.host.address: is empty: write a name or an address, or "local" for this machine'),
+        ('address = "flotteq.com"', 'address = "a"\nport = 0', "environments.production.host.port: 0 is no port: 1 to 65535"),
+        ("[secrets]", "[edge]\nhttps_port = 80\n[secrets]", "edge.https_port: 80 is also edge.http_port: give each its own"),
+    ],
+)  # fmt: skip
+def test_broken_rule(project, old, new, line):
+    project.replace(old, new)
+    assert f"flotteq.toml: {line}" in project.errors()
+
+
+@pytest.mark.parametrize("path", ["/", "/opt", "/root", "/home", "/etc", "/var/lib", "/usr/local", "/var/lib/"])
+def test_directories_of_the_system(project, path):
+    project.replace('name = "flotteq"', f'name = "flotteq"\ndirectory = "{path}"')
+    assert project.errors() == [
+        f'flotteq.toml: project.directory: "{path}" belongs to the system: use a directory of its own, like /opt/flotteq'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('subdomain = "app"', 'subdomain = "@"'),
+        ("port = 3000", "port = 3000\nreplicas = 4"),
+        ("port = 3000", 'port = 3000\ncpus = "0.25"\nmemory = "2g"'),
+        ('"flotteq-frontend-client:1"', '"host:5000/client@sha256:00"'),
+        ("[secrets]", "[limits]\nhsts_seconds = 0\n[secrets]"),
+        ("[secrets]", '[database]\ncache = ""\n[secrets]'),
+        ('name = "flotteq"', 'name = "f"\nbackups = "/var/backups"\nlogs = "/var/log"'),
+        ('address = "flotteq.com"', 'address = "local"'),
+    ],
+)
+def test_what_is_allowed(project, old, new):
+    project.replace(old, new)
+    assert check(project.load()) == []
+
+
+def test_all_at_once(project):
+    project.replace("port = 3000", 'port = 3000\nmemory = "x"\ncpus = "y"\nreplicas = 0')
+    assert [line.split(": ")[1] for line in project.errors()] == [
+        "services.backend.replicas",
+        "services.backend.memory",
+        "services.backend.cpus",
+    ]

@@ -1,0 +1,77 @@
+"""The checks that a commit must pass, and the package as another project installs it."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+def _run(*words: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, timeout=280, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        ("mypy",),
+        ("lint-imports", "--no-cache"),
+    ],
+    ids=" ".join,
+)
+def test_the_code_passes(words: tuple[str, ...]) -> None:
+    done = _run(str(BIN / words[0]), *words[1:])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_shell_scripts_pass_shellcheck() -> None:
+    scripts = [
+        path
+        for folder in ("scripts", "compose/entrypoint", ".ci", "hooks")
+        for path in sorted((ROOT / folder).iterdir())
+        if path.is_file() and path.read_text().startswith("#!")
+    ]
+    assert len(scripts) >= 5
+    done = _run(str(BIN / "shellcheck"), "-x", *map(str, scripts))
+    assert done.returncode == 0, done.stdout
+
+
+def test_no_file_of_the_package_is_longer_than_400_lines() -> None:
+    long = {
+        path.name: count
+        for path in (ROOT / "flotteq_tasks").rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 400
+    }
+    assert long == {}
+
+
+def test_the_lock_files_name_no_place_to_download_from() -> None:
+    for name in ("requirements.lock", "requirements-dev.lock", "sample/package-lock.json"):
+        assert not re.search(r"https?://\S*(registry|pypi|simple)", (ROOT / name).read_text()), name
+
+
+def test_another_project_can_use_the_installed_package(tmp_path: Path) -> None:
+    done = _run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), ".")
+    assert done.returncode == 0, done.stderr
+    installed, project = tmp_path / "installed", tmp_path / "project"
+    zipfile.ZipFile(next(tmp_path.glob("flotteq_tasks-*.whl"))).extractall(installed)
+    project.mkdir()
+    (project / "tasks.py").write_text("from flotteq_tasks import namespace\n")
+    for name in ("flotteq.toml", ".env.production"):
+        (project / name).write_text((ROOT / name).read_text())
+    env = {"PYTHONPATH": str(installed), "FLOTTEQ_ENV": "production"}
+    listed = _run(str(BIN / "inv"), "--list", cwd=project, env=env)
+    assert listed.returncode == 0 and "deploy.run (deploy)" in listed.stdout, listed.stderr
+    # The templates come with the package.
+    rendered = _run(str(BIN / "inv"), "nginx.render", cwd=project, env=env)
+    assert "servers/backend.conf" in rendered.stdout, rendered.stderr
