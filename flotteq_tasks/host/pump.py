@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Protocol
 
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host import interruption
 from flotteq_tasks.model.errors import CommandTimedOut
 
 CHUNK = 1 << 17
@@ -139,6 +140,7 @@ def pump(
 
     Raises:
         OverdueError: a limit passed.
+        Interrupted: a signal asked this process to stop.
         OSError: ``source`` or ``sink`` failed. After any exception (KeyboardInterrupt, too) the command was killed.
     """
     transfer = _Transfer(peer, Tail(keep_error), time.monotonic() + limit, limit, idle)
@@ -201,6 +203,7 @@ class _Transfer:
 
     def _next(self) -> bytes | Exception | None:
         while True:
+            interruption.check()
             now = time.monotonic()
             if now >= self._deadline:
                 raise self._overdue()
@@ -210,7 +213,7 @@ class _Transfer:
                 if now >= until:
                     raise OverdueError(f"not a byte for {self._idle:g} s", self.error.value())
             try:
-                return self._queue.get(timeout=until - now)
+                return self._queue.get(timeout=min(until - now, interruption.LOOK))
             except queue.Empty:
                 continue
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from flotteq_tasks.commands import keeper as scripts
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import Host, Session
 from flotteq_tasks.model.errors import HostUnreachable, Locked
 from flotteq_tasks.model.events import Report
@@ -81,7 +82,7 @@ class Keeper:
 
 @contextlib.contextmanager
 def hold(host: Host, state: str, holder: Mapping[str, str], report: Report) -> Iterator[Keeper]:
-    """Hold the host's lock around a block.
+    """Hold the host's lock around a block. Signals wait in it until somebody looks for them.
 
     Args:
         state: the state directory on the host.
@@ -90,23 +91,24 @@ def hold(host: Host, state: str, holder: Mapping[str, str], report: Report) -> I
     Raises:
         Locked: somebody else holds it; the message names the holder.
     """
-    session = host.open(scripts.keeper(state, lease=LEASE))
-    try:
-        _take(host, session, holder, report)
-    except BaseException:
-        session.close()
-        raise
-    keeper = Keeper(session)
-    try:
-        keeper.write("start", **holder)
-        yield keeper
-    except BaseException as error:
-        keeper.last_words("end", result="failed", error=str(error) or type(error).__name__, **_short(holder))
-        raise
-    else:
-        keeper.last_words("end", result="done", **_short(holder))
-    finally:
-        keeper.release()
+    with interruption.deferred():
+        session = host.open(scripts.keeper(state, lease=LEASE))
+        try:
+            _take(host, session, holder, report)
+        except BaseException:
+            session.close()
+            raise
+        keeper = Keeper(session)
+        try:
+            keeper.write("start", **holder)
+            yield keeper
+        except BaseException as error:
+            keeper.last_words("end", result="failed", error=str(error) or type(error).__name__, **_short(holder))
+            raise
+        else:
+            keeper.last_words("end", result="done", **_short(holder))
+        finally:
+            keeper.release()
 
 
 def _take(host: Host, session: Session, holder: Mapping[str, str], report: Report) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from flotteq_tasks.commands import postgres, redis
 from flotteq_tasks.commands.shell import script
+from flotteq_tasks.host import interruption
 from flotteq_tasks.model.errors import SecretError, UsageError
 from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.model.stack import Settings
@@ -150,7 +151,8 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
                 _teach(site, spec.rotate, value)
             deploy_locked(site, DeployRequest.same(facts.release), who, keeper, variables)
         except BaseException:
-            _take_back(site, name, old)
+            with interruption.ignored():
+                _take_back(site, name, old)
             raise
         files.write(site.settings.root, site.settings.environment, name, value, replace=True)
         if spec.rotate == "redis":

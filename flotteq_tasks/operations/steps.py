@@ -1,13 +1,11 @@
 """A list of steps, each with an undo, and a line in the journal before and after."""
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from flotteq_tasks.host import interruption
 from flotteq_tasks.model.errors import ExitCode, FlotteqError, HostUnreachable, Interrupted, NotPutBack, PutBack
 from flotteq_tasks.model.events import Report, StepNote
-from flotteq_tasks.operations import interruption
 from flotteq_tasks.operations.lock import Keeper
 
 
@@ -50,17 +48,15 @@ def run_steps(steps: Sequence[Step], report: Report, keeper: Keeper) -> None:
 
 
 def _put_back(begun: list[Step], error: BaseException, report: Report, keeper: Keeper) -> None:
-    interruption.forget()
     undoable = [step for step in reversed(begun) if step.undo is not None]
-    with _signals_wait():
+    with interruption.ignored():
         for step in undoable:
             _undo(step, error, report, keeper)
     failed = begun[-1].name
-    if isinstance(error, KeyboardInterrupt):
-        raise Interrupted(
-            f"interrupted during '{failed}'; put back what had begun", code=ExitCode.INTERRUPTED
-        ) from error
-    if isinstance(error, Interrupted) or not undoable:
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        code = error.exit_code if isinstance(error, Interrupted) else ExitCode.INTERRUPTED
+        raise Interrupted(f"interrupted during '{failed}'; put back what had begun", code=code) from error
+    if not undoable:
         raise error
     if not isinstance(error, FlotteqError):
         what = f"{type(error).__name__}: {error}"
@@ -92,20 +88,6 @@ def _undo(step: Step, error: BaseException, report: Report, keeper: Keeper) -> N
 
 
 def _words(error: BaseException) -> str:
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, Interrupted | KeyboardInterrupt):
         return "interrupted"
     return error.message if isinstance(error, FlotteqError) else f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """While things are put back, a second Ctrl-C would leave them half-way: it is ignored."""
-    try:
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: signals do not arrive here
-        before = {}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flotteq_tasks.host import interruption
 from flotteq_tasks.model.errors import Unhealthy
 from flotteq_tasks.model.stack import Settings
 
@@ -69,6 +70,7 @@ def ask(settings: Settings, service: str, *, verify: bool = True) -> Answer:
     """
     context = tls_context(settings, verify=verify)
     for turn in range(1, TRIES + 1):
+        interruption.check()
         answer = _ask_once(settings, service, context)
         if not answer.limited or turn == TRIES:
             break

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from flotteq_tasks.host import interruption
 from flotteq_tasks.model.errors import FlotteqError
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ def wait_until(
     """
     deadline = clock() + timeout
     while True:
+        interruption.check()
         answer = check()
         if answer is not None:
             return answer

@@ -12,8 +12,8 @@ import invoke.tasks
 from invoke.context import Context
 from invoke.exceptions import Exit
 
+from flotteq_tasks.host import interruption
 from flotteq_tasks.model.errors import ExitCode, FlotteqError
-from flotteq_tasks.operations import interruption
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,14 +22,14 @@ Body = Callable[Concatenate[Context, P], R]
 
 def _stop(signum: int, frame: object) -> None:
     interruption.ask(ExitCode.INTERRUPTED if signum == signal.SIGINT else ExitCode.TERMINATED)
-    interruption.check()
 
 
 def _guard(body: Body[P, R]) -> Body[P, R]:
     @functools.wraps(body)
     def run(c: Context, /, *args: P.args, **kwargs: P.kwargs) -> R:
         # Invoke's default lets SIGTERM end the process at once: locks would stay and nothing would be undone.
-        interruption.forget()
+        if interruption.asked():
+            raise Exit(code=int(interruption.asked() or 0))
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
         if c.config.run.dry and "dry_run" in kwargs:
@@ -45,7 +45,7 @@ def _guard(body: Body[P, R]) -> Body[P, R]:
             raise Exit(code=int(error.exit_code)) from error
         except KeyboardInterrupt as error:
             sys.stderr.write("interrupted; `inv deploy.status` says whether something is half-done\n")
-            raise Exit(code=int(ExitCode.INTERRUPTED)) from error
+            raise Exit(code=int(interruption.asked() or ExitCode.INTERRUPTED)) from error
 
     return run
 

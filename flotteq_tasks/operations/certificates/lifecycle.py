@@ -15,6 +15,7 @@ from datetime import datetime
 from flotteq_tasks.commands import certbot
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import File, Host
 from flotteq_tasks.model.errors import FlotteqError, NotPutBack, PreflightFailed, PutBack, SettingsError
 from flotteq_tasks.model.events import Report
@@ -163,7 +164,8 @@ class Certificates:
         try:
             yield
         except FlotteqError as error:
-            self._back(target, previous, error)
+            with interruption.ignored():
+                self._back(target, previous, error)
             raise PutBack(
                 f"the new certificate could not be put into use and the previous one is served again: {error.message}",
                 hint=error.hint,

@@ -1,11 +1,11 @@
 """Steps: in order; after a failure undone backwards; what is raised; what the journal says."""
 
-import signal
 from collections.abc import Callable
 
 import pytest
 from unit_support import Events
 
+from flotteq_tasks.host import interruption
 from flotteq_tasks.model.errors import (
     CommandFailed,
     ExitCode,
@@ -15,7 +15,6 @@ from flotteq_tasks.model.errors import (
     NotPutBack,
     PutBack,
 )
-from flotteq_tasks.operations import interruption
 from flotteq_tasks.operations.steps import Step, run_steps
 
 NAMES = ["a", "b", "c", "d"]
@@ -135,9 +134,12 @@ def test_ctrl_c_is_undone_and_keeps_its_exit_code() -> None:
 
 
 def test_sigterm_is_undone_and_keeps_its_exit_code() -> None:
-    error = Interrupted("stopped by SIGTERM", code=ExitCode.TERMINATED)
-    world = World(apply={"b": error})
-    assert world.run() is error
+    world = World(apply={"b": Interrupted("stopped by SIGTERM", code=ExitCode.TERMINATED)})
+    error = world.run()
+    assert isinstance(error, Interrupted)
+    assert (error.exit_code, error.message) == (
+        ExitCode.TERMINATED, "interrupted during 'b'; put back what had begun",
+    )  # fmt: skip
     assert world.done == ["do a", "do b", "undo b", "undo a"]
 
 
@@ -156,35 +158,38 @@ def test_a_lock_that_is_lost_is_a_failure_of_the_step(line: str) -> None:
     assert world.done[-2:] == ["undo b", "undo a"]
 
 
-def test_a_second_signal_does_not_stop_the_undoing_and_the_handlers_come_back() -> None:
-    seen: list[object] = []
-    world = World(apply={"a": FlotteqError("broke")})
-    act = world._act
-    world._act = lambda what, name, errors: (  # type: ignore[method-assign]
-        (lambda *_: seen.append(signal.getsignal(signal.SIGINT))) if what == "undo" else act(what, name, errors)
-    )
-    before = signal.getsignal(signal.SIGINT)
-    world.run()
-    assert (seen, signal.getsignal(signal.SIGINT)) == ([signal.SIG_IGN], before)
-
-
-def test_a_signal_whose_exception_was_swallowed_is_noticed_before_the_next_step() -> None:
-    """A finaliser that runs when the signal comes takes the handler's exception: the step ends as if nothing were."""
-    world = World()
+def _asked_in(world: World, where: tuple[str, str], code: ExitCode) -> None:
+    """The signal comes while this step is applied or undone."""
     act = world._act
 
-    def asked_in_b(what: str, name: str, errors: dict[str, BaseException]) -> Callable[..., None]:
+    def asked(what: str, name: str, errors: dict[str, BaseException]) -> Callable[..., None]:
         inner = act(what, name, errors)
 
         def step(*_: object) -> None:
             inner()
-            if (what, name) == ("do", "b"):
-                interruption.ask(ExitCode.TERMINATED)
+            if (what, name) == where:
+                interruption.ask(code)
+                interruption.check()
 
         return step
 
-    world._act = asked_in_b  # type: ignore[method-assign]
-    error = world.run()
+    world._act = asked  # type: ignore[method-assign]
+
+
+def test_a_second_signal_does_not_stop_the_undoing() -> None:
+    world = World(apply={"b": FlotteqError("broke")})
+    _asked_in(world, ("undo", "b"), ExitCode.INTERRUPTED)
+    with interruption.deferred():
+        assert isinstance(world.run(), PutBack)
+    assert world.done == ["do a", "do b", "undo b", "undo a"]
+    assert interruption.asked() is None
+
+
+def test_a_signal_in_a_step_is_undone_with_its_exit_code() -> None:
+    world = World()
+    _asked_in(world, ("do", "b"), ExitCode.TERMINATED)
+    with interruption.deferred():
+        error = world.run()
     assert isinstance(error, Interrupted)
     assert error.exit_code == ExitCode.TERMINATED
-    assert world.done == ["do a", "do b", "undo c", "undo b", "undo a"]
+    assert world.done == ["do a", "do b", "undo b", "undo a"]
