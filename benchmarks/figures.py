@@ -1,93 +1,160 @@
-"""The figures of the product on this machine: start-up, status, deploy, memory, connections.
+"""The figures of the product on this machine: start-up, status, deploy, rollback, memory, connections, overhead.
 
-    .venv/bin/python benchmarks/figures.py            # needs the sandbox with the sample deployed (./scripts/demo)
+    .venv/bin/python benchmarks/figures.py            # needs the sandbox with two versions pushed: README.md here
 
-Prints a Markdown table; medians of the runs that the table names.
+Prints a Markdown table with the bars; medians of the rounds, in which the measurements take turns.
 """
 
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
-from flotteq_tasks.engines.compose.engine import ComposeEngine
-from flotteq_tasks.host.factory import target
-from flotteq_tasks.host.ssh import SshHost
-from flotteq_tasks.model.events import Report
+from by_hand import rolled_by_hand
+from ground import INV, ROOT, Ground, arguments, ground, say, table
+
+from flotteq_tasks.model.events import Event, StepDone
 from flotteq_tasks.model.version import Version
-from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.deploy import DeployRequest, deploy, rollback
-from flotteq_tasks.settings.loader import load
 
-ROOT = Path(__file__).resolve().parents[1]
-INV = Path(sys.executable).parent / "inv"
+sys.path.insert(0, str(ROOT / "tests"))
+from support.relay import delayed
+
 EMPTY = "from invoke import task\n\n\n@task\ndef nothing(c):\n    pass\n"
+MEBIBYTE = 1 << 20
+ROUND_TRIP = 0.05
+UNWATCHED = ("--soak", "0")
+
+Found = defaultdict[str, list[float]]
 
 
-def seconds(words: list[str], directory: Path, runs: int) -> float:
-    """Median seconds of a command; its output goes nowhere."""
-    took = []
-    for _ in range(runs):
+def start_up(found: Found) -> None:
+    """``inv --list`` in the repository and beside an empty tasks.py."""
+    with tempfile.TemporaryDirectory() as empty:
+        (Path(empty) / "tasks.py").write_text(EMPTY)
+        for _ in range(3):
+            found["empty"].append(_seconds(Path(empty)))
+            found["list"].append(_seconds(ROOT))
+
+
+def _seconds(directory: Path) -> float:
+    started = time.monotonic()
+    subprocess.run([INV, "--list"], cwd=directory, capture_output=True, check=True, timeout=60)
+    return time.monotonic() - started
+
+
+def status(stand: Ground, found: Found) -> None:
+    """``inv status``."""
+    found["status"].append(stand.inv("status").seconds)
+
+
+def deploys(stand: Ground, found: Found) -> None:
+    """A whole ``inv deploy`` as people type it, then the same again: nothing is to be done."""
+    version = stand.other()
+    whole = stand.inv("deploy", "--version", version)
+    found["deploy"].append(whole.seconds)
+    found["memory"].append(whole.memory / MEBIBYTE)
+    found["same"].append(stand.inv("deploy", "--version", version).seconds)
+
+
+def channels(stand: Ground, found: Found) -> None:
+    """What two deploys ask of SSH: of another version, and of the live one."""
+    version = Version.parse(stand.other())
+    for name in ("", "same_"):
+        with stand.site() as site:
+            deploy(site, DeployRequest(version, soak=0), os.environ)
+            found[f"{name}channels"].append(site.host.channels)
+            found[f"{name}connections"].append(site.host.connections)
+
+
+def back(stand: Ground, found: Found) -> None:
+    """A rollback to a kept release: until the switch, and until its end."""
+    seen: dict[str, float] = {}
+
+    def look(event: Event) -> None:
+        if isinstance(event, StepDone):
+            seen[event.name] = time.monotonic()
+
+    with stand.site(look) as site:
         started = time.monotonic()
-        subprocess.run(words, cwd=directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-        took.append(time.monotonic() - started)
-    return statistics.median(took)
+        rollback(site, "", os.environ)
+        found["rollback"].append(time.monotonic() - started)
+    found["rollback_switch"].append(seen["switch"] - started)
 
 
-def deploys(versions: tuple[str, str], runs: int) -> dict[str, float]:
-    """Deploy two versions in turn in this process; the host object counts connections and channels."""
-    settings = load(ROOT, "sandbox", os.environ)
-    took, channels, connections, back = [], [], [], []
-    for number in range(runs):
-        host = SshHost(target(settings, os.environ))
-        site = Site(settings, host, ComposeEngine(host, settings), Report(lambda event: None))
-        done = deploy(site, DeployRequest(Version.parse(versions[(number + 1) % 2])), os.environ)
-        took.append(done.seconds)
-        channels.append(host.channels)
-        connections.append(host.connections)
-        host.close()
-    host = SshHost(target(settings, os.environ))
-    site = Site(settings, host, ComposeEngine(host, settings), Report(lambda event: None))
-    back.append(rollback(site, "", os.environ).seconds)
-    before, started = host.channels, time.monotonic()
-    deploy(site, DeployRequest(Version.parse(site.engine.facts().release.version)), os.environ)
-    same, same_channels = time.monotonic() - started, host.channels - before
-    host.close()
-    return {
-        "deploy": statistics.median(took), "channels": max(channels), "connections": max(connections),
-        "rollback": statistics.median(back), "same": same, "same_channels": same_channels,
-    }  # fmt: skip
+def overhead(stand: Ground, found: Found) -> None:
+    """Three times the same work: by hand on the host, by ``inv deploy``, and by that 50 ms away."""
+    with stand.site() as site:
+        laps = rolled_by_hand(site)
+    say(f"    by hand: {', '.join(f'{name} {seconds:.1f} s' for name, seconds in laps.items())}")
+    needed = sum(laps.values())
+    near = stand.inv("deploy", "--version", stand.other(), *UNWATCHED).seconds
+    host = stand.settings.host
+    version = stand.other()
+    with delayed(host.address, host.port, ROUND_TRIP) as port, stand.through(port) as away:
+        far = away.inv("deploy", "--version", version, *UNWATCHED).seconds
+    for name, seconds in (("needed", needed), ("near", near), ("far", far)):
+        found[name].append(seconds)
+    found["overhead"].append(near - needed)
+    found["overhead_far"].append(far - needed)
+
+
+def rows(found: Found, watched: int) -> list[tuple[str, str, str]]:
+    """The table: figure, measured, bar."""
+    of = {name: statistics.median(values) for name, values in found.items()}
+    return [
+        ("figure", "measured", "bar"),
+        (
+            "`inv --list` beside an empty tasks.py",
+            f"{of['list'] / of['empty']:.2f} times {of['empty']:.2f} s",
+            "≤ 1.5 times",
+        ),
+        ("`inv status`", f"{of['status']:.2f} s", "≤ 2 s"),
+        (
+            f"`inv deploy` of a pushed version, all rolling services, {watched} s watched",
+            f"{of['deploy']:.1f} s",
+            "≤ 60 s",
+        ),
+        ("peak memory of the client during a deploy", f"{of['memory']:.0f} MiB", "≤ 150 MiB"),
+        ("`inv deploy` of the live version", f"{of['same']:.1f} s", "≤ 3 s"),
+        ("SSH connections of a deploy", f"{max(found['connections']):.0f}", "1"),
+        ("SSH channels of a deploy", f"{max(found['channels']):.0f}", "≤ 15"),
+        ("SSH channels of a deploy of the live version", f"{max(found['same_channels']):.0f}", ""),
+        ("`inv rollback` to a kept release, until the switch", f"{of['rollback_switch']:.1f} s", "≤ 15 s"),
+        (f"`inv rollback` to a kept release, {watched} s watched", f"{of['rollback']:.1f} s", ""),
+        ("the same work by hand on the host", f"{of['needed']:.1f} s", ""),
+        ("`inv deploy` beyond that", f"{of['near']:.1f} s: {of['overhead']:+.1f} s", "≤ 3 s"),
+        (
+            f"`inv deploy` beyond that, {ROUND_TRIP * 1000:.0f} ms round trip",
+            f"{of['far']:.1f} s: {of['overhead_far']:+.1f} s",
+            "≤ 6 s",
+        ),
+    ]
 
 
 def main() -> None:
-    """Measure and print."""
-    os.environ["FLOTTEQ_ENV"] = "sandbox"
-    with tempfile.TemporaryDirectory() as empty:
-        (Path(empty) / "tasks.py").write_text(EMPTY)
-        bare = seconds([str(INV), "--list"], Path(empty), 15)
-    listed = seconds([str(INV), "--list"], ROOT, 15)
-    status = seconds([str(INV), "status"], ROOT, 5)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    subprocess.run([INV, "deploy", "--version", "v1.1.0"], cwd=ROOT, capture_output=True, check=True)
-    memory = max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
-    found = deploys(("v1.0.0", "v1.1.0"), 5)
-    rows = [
-        ("`inv --list` beside an empty tasks.py", f"{listed / bare:.2f} times {bare:.2f} s", "≤ 1.5 times"),
-        ("`inv status`", f"{status:.2f} s", "≤ 2 s"),
-        ("`inv deploy` of a pushed version, all five services, 5 s watched", f"{found['deploy']:.1f} s", "≤ 60 s"),
-        ("`inv rollback` to a kept release, 5 s watched", f"{found['rollback']:.1f} s", ""),
-        ("`inv deploy` of the live version", f"{found['same']:.1f} s, {found['same_channels']} channels", ""),
-        ("peak memory of the client during a deploy", f"{memory:.0f} MiB", "≤ 150 MiB"),
-        ("SSH connections of a deploy", f"{found['connections']:.0f}", "1"),
-        ("SSH channels of a deploy", f"{found['channels']:.0f}", ""),
-    ]
-    print("| figure | measured | bar |\n|---|---|---|")
-    for name, value, bar in rows:
-        print(f"| {name} | {value} | {bar} |")
+    """Measure in rounds and print."""
+    parser = arguments(__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    stand = ground(options)
+    found: Found = defaultdict(list)
+    # Both versions' images are on the host from here on, and there is a release to go back to.
+    for _ in range(2):
+        stand.inv("deploy", "--version", stand.other(), *UNWATCHED)
+    measurements: list[Callable[[Ground, Found], None]] = [status, deploys, channels, back, overhead]
+    for turn in range(1, options.rounds + 1):
+        start_up(found)
+        for measurement in measurements:
+            measurement(stand, found)
+        say(f"{turn}/{options.rounds}  {', '.join(f'{name} {values[-1]:.2f}' for name, values in found.items())}")
+    print(f"Medians of {options.rounds} rounds; connections and channels are the most of any.\n")
+    print(table(*rows(found, stand.settings.deploy.monitor)))
 
 
 if __name__ == "__main__":
