@@ -19,7 +19,8 @@ lap() { echo "lap $1 $(($(now) - began))"; began=$(now); }
 named() { docker ps --filter "label=com.docker.compose.project=$PROJECT" \
   --filter "label=com.docker.compose.service=$1" --format '{{.Names}}' | sort -V; }
 
-compose pull --quiet "$@"
+for image in $IMAGES; do docker pull --quiet "$image" >/dev/null & done
+wait
 lap images
 $DUMP >"$directory/state/by-hand.dump"
 rm -f "$directory/state/by-hand.dump"
@@ -80,10 +81,13 @@ def rolled_by_hand(site: Site) -> dict[str, float]:
         entrypoint = "/opt/entrypoint/secrets-to-env"
         run = compose.run(migrations.service, migrations.command, name="by-hand-migrations", entrypoint=entrypoint)
         migrate = f"{run.render()} >/dev/null"
-    names = {one.service: one.name for one in site.engine.facts().instances}
+    instances = site.engine.facts().instances
+    names = {one.service: one.name for one in instances}
+    images = [shlex.quote(one.image.partition("@")[0]) for one in instances if one.service in rolling]
     text = (
         _ROLL.replace("$FILE", compose.file)
         .replace("$PROJECT", shlex.quote(compose.project))
+        .replace("$IMAGES", " ".join(images))
         .replace("$DUMP", dump.render())
         .replace("$MIGRATE", migrate)
     )

@@ -7,6 +7,7 @@ each measured run ``inv deploy`` brings the first version back, which is not mea
 """
 
 import shlex
+import signal
 import statistics
 import subprocess
 import time
@@ -143,6 +144,7 @@ def main() -> None:
     base, version = stand.versions
     found: dict[str, list[Run]] = {name: [] for name in WAYS}
     ways = list(WAYS)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         # Once each way before it counts: both versions' images are on the host from here on.
         for one in (version, base):
