@@ -33,14 +33,21 @@ LIMIT = 180
 KINDS = {"SIGINT": 3, "SIGTERM": 3, "SIGKILL": 5, "reset": 3, "cut": 1}
 # Exit codes that say the truth: ended before, put back and why, connection lost. `reset` may also find the host again.
 CODES = {
-    "SIGINT": (0, 130), "SIGTERM": (0, 143), "SIGKILL": (0, -9), "reset": (0, 1, 3, 69), "cut": (0, 69),
+    "": (0,), "SIGINT": (0, 130), "SIGTERM": (0, 143), "SIGKILL": (0, -9), "reset": (0, 1, 3, 69), "cut": (0, 69),
 }  # fmt: skip
 AFTERWARDS = {"deploy.abort": 2, "deploy": 1, "deploy.resume": 1}
 
 
 @dataclass(frozen=True)
 class Kill:
-    """A deploy that was stopped: its exit code, the step it had begun, and its last words."""
+    """A deploy that was stopped.
+
+    Args:
+        kind: how it was stopped; empty when it had ended before.
+        after: seconds from its start.
+        step: what it had begun last.
+        said: all of its words.
+    """
 
     kind: str
     after: float
@@ -50,8 +57,9 @@ class Kill:
 
     @property
     def tidied(self) -> bool:
-        """Whether the client itself must have put everything back or finished."""
-        return self.kind in ("SIGINT", "SIGTERM")
+        """Whether the client itself must have put everything back or finished: what is recorded is only cleaned up."""
+        caught = self.kind in ("SIGINT", "SIGTERM") and self.step not in ("record", "clean up")
+        return caught or not self.kind
 
 
 @dataclass
@@ -81,33 +89,36 @@ class Soak:
         before = self.tally.failed
         with ExitStack() as links:
             kill = self._kill(links, version, kind, self.chance.uniform(0.2, self.longest))
-            found = [] if kill.code in CODES[kind] else [f"exit code {kill.code}: {kill.said[-300:]}"]
+            found = [] if kill.code in CODES[kill.kind] else [f"exit code {kill.code}: {kill.said[-300:]}"]
             found += self._bring_back(kill, version)
         if self.tally.failed > before:
             found.append(f"{self.tally.failed - before} probes failed")
-        self.done[f"{kind} {kill.code}"] += 1
+        self.done[f"{kill.kind or 'too late'} {kill.code}"] += 1
         self.steps[kill.step] += 1
-        line = f"{kind:8}{kill.after:5.1f} s  {kill.step:<24} exit {kill.code:4}  {'; '.join(found) or 'ok'}"
+        how = f"{kill.kind or 'too late':9}{kill.after:5.1f} s  {kill.step:<24} exit {kill.code:4}"
+        line = f"{how}  {'; '.join(found) or 'ok'}"
         self.wrong += [line] if found else []
         return line
 
     def _kill(self, links: ExitStack, version: str, kind: str, after: float) -> Kill:
-        words = ("deploy", "--version", version, "--soak", "1")
+        call = ("deploy", "--version", version, "--soak", "1")
         stop: Callable[[], None]
         if kind in ("reset", "cut"):
             host = self.ground.settings.host
             link = links.enter_context(Link(host.address, host.port))
-            process = links.enter_context(self.ground.through(link.port)).start(*words)
+            process = links.enter_context(self.ground.through(link.port)).start(*call)
             stop = link.reset if kind == "reset" else link.cut
         else:
-            process = self.ground.start(*words)
+            process = self.ground.start(*call)
             stop = _signal(process, kind)
         said: list[str] = []
         reader = threading.Thread(target=said.extend, args=(process.stderr,))
         reader.start()
+        late = True
         try:
             process.wait(after)
         except subprocess.TimeoutExpired:
+            late = False
             stop()
         try:
             code = process.wait(LIMIT)
@@ -116,13 +127,12 @@ class Soak:
             code = process.wait()
             said.append(f"it did not end within {LIMIT} s of the {kind}")
         reader.join(10)
-        begun = [line.strip().removesuffix("…").strip() for line in said if line.rstrip().endswith("…")]
-        return Kill(kind, after, code, begun[-1] if begun else "before the first step", "".join(said).strip())
+        words = "".join(said)
+        return Kill("" if late else kind, after, code, _step(words), words.strip())
 
     def _bring_back(self, kill: Kill, version: str) -> list[str]:
         """One command must do; return what is wrong afterwards."""
-        settled = kill.code == 0 or (kill.tidied and kill.step not in ("record", "clean up"))
-        if settled:
+        if kill.tidied:
             found = self.problems()
             if not found:
                 return []
@@ -176,6 +186,13 @@ class Soak:
             for domain, version in shown.items()
             if version != facts.release.version
         ]
+
+
+def _step(said: str) -> str:
+    """The step that was begun last, before anything was undone."""
+    begun = [line.strip().removesuffix("…").strip() for line in said.splitlines() if line.rstrip().endswith("…")]
+    ahead = [name for name in begun if not name.startswith("undo ")]
+    return ahead[-1] if ahead else "before the first step"
 
 
 def _signal(process: subprocess.Popen[str], kind: str) -> Callable[[], None]:
