@@ -43,6 +43,8 @@ def count_tables(compose: Compose, database: Database) -> Command:
 _DUMP = """
 path=$1
 umask 077
+tables=$($COUNT)
+[ "$tables" -gt 0 ] || { echo empty; exit 0; }
 mkdir -p "$(dirname "$path")"
 trap 'rm -f "$path.part"' EXIT
 $DUMP > "$path.part"
@@ -53,10 +55,14 @@ stat -c %s "$path"
 
 
 def dump_to_file(compose: Compose, database: Database, path: str) -> Command:
-    """Dump in PostgreSQL's own format to a file on the host, which appears only when it reads back; print its size."""
+    """Dump in PostgreSQL's own format to a file on the host, which appears only when it reads back.
+
+    Prints its size in bytes, or ``empty`` where the database has no table: then there is no file.
+    """
     dump = compose.exec(database.service, ["pg_dump", "-Fc", "-U", database.user, "-d", database.name])
     contents = compose.exec(database.service, ["pg_restore", "--list"])
-    return script(_DUMP.replace("$DUMP", dump.render()).replace("$LIST", contents.render()), path)
+    text = _DUMP.replace("$COUNT", count_tables(compose, database).render())
+    return script(text.replace("$DUMP", dump.render()).replace("$LIST", contents.render()), path)
 
 
 def set_password(compose: Compose, database: Database) -> Command:

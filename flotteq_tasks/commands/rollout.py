@@ -112,6 +112,31 @@ done
 """
 
 
+_NEW = """
+limit=$1 project=$2 services=$3; shift 3
+known=" $* "
+set --
+for service in $services; do
+  for id in $(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project" \
+      --filter "label=com.docker.compose.service=$service" --filter label=com.docker.compose.oneoff=False); do
+    case $known in *" $id "*) ;; *) set -- "$@" "$id" ;; esac
+  done
+done
+[ $# -gt 0 ] || exit 0
+set -- "$limit" "$@"
+"""
+
+
+def wait_new(project: str, services: Iterable[str], known: Iterable[str], *, limit: int) -> Command:
+    """Like ``wait_healthy``, for the containers of services that are not among ``known``.
+
+    Args:
+        known: ids of the containers from before.
+        limit: seconds.
+    """
+    return script(_WORK + _NEW + _WAIT, limit, project, " ".join(services), list(known))
+
+
 def wait_healthy(ids: Iterable[str], *, limit: int) -> Command:
     """Wait until every container is healthy; end at once when one cannot become so.
 
@@ -138,8 +163,16 @@ def diagnose(container: str, *, lines: int) -> Command:
     return script(_DIAGNOSE, lines, container)
 
 
+NO_EDGE = 5
+# The edge's container has another name after each replacement.
+_EDGE = """
+edge=$(docker ps --quiet --filter "label=com.docker.compose.project=$1" --filter "label=com.docker.compose.service=$2" |
+  head -n 1)
+[ -n "$edge" ] || exit 5
+shift 2
+"""
+
 _PROBE = """
-edge=$1; shift
 for address; do
   printf 'probe %s ' "$address"
   docker exec "$edge" curl --silent --show-error --max-time 5 --write-out ' %{http_code}' "$address" 2>&1 | tr '\\n' ' '
@@ -148,9 +181,15 @@ done
 """
 
 
-def probe(edge: str, addresses: Iterable[str]) -> Command:
-    """Ask addresses from inside the edge's own network: ``probe URL BODY CODE`` a line."""
-    return script(_PROBE, edge, list(addresses))
+def probe(project: str, edge: str, addresses: Iterable[str]) -> Command:
+    """Ask addresses from inside the edge's own network: ``probe URL BODY CODE`` a line.
+
+    Exit code ``NO_EDGE``: its container does not run.
+
+    Args:
+        edge: the edge's service.
+    """
+    return script(_EDGE + _PROBE, project, edge, list(addresses))
 
 
 ENDED = 3
@@ -158,7 +197,7 @@ ERRORS = 4
 
 # The access log is JSON with "host" and "status"; the probe's own requests count like everybody's.
 _MONITOR = """
-edge=$1 seconds=$2 enough=$3 percent=$4 names=$5; shift 5
+seconds=$1 enough=$2 percent=$3 names=$4; shift 4
 since=$(date -u +%Y-%m-%dT%H:%M:%SZ)
 end=$(($(date +%s) + seconds))
 while :; do
@@ -192,18 +231,46 @@ done
 
 
 def monitor(
-    edge: str, domains: Iterable[str], containers: Iterable[str], *, seconds: int, enough: int, percent: int
+    project: str,
+    edge: str,
+    domains: Iterable[str],
+    containers: Iterable[str],
+    *,
+    seconds: int,
+    enough: int,
+    percent: int,
 ) -> Command:
     """Watch containers and the edge's log: ``seen ERRORS REQUESTS`` at the end.
 
-    Exit code ``ENDED``: a container ended or restarted; ``ERRORS``: ``errors DOMAIN BAD TOTAL``.
+    Exit code ``ENDED``: a container ended or restarted; ``ERRORS``: ``errors DOMAIN BAD TOTAL``; ``NO_EDGE``: the
+    edge's container does not run.
 
     Args:
+        edge: the edge's service.
         seconds: how long.
         enough: fewer 5xx answers of a domain are not judged.
         percent: share of 5xx answers of a domain that is too much.
     """
-    return script(_WORK + _MONITOR, edge, seconds, enough, percent, ",".join(domains), list(containers))
+    watch = (seconds, enough, percent, ",".join(domains), list(containers))
+    return script(_WORK + _EDGE + _MONITOR, project, edge, *watch)
+
+
+_ALONE = """
+name=$1; shift
+docker rm --force "$name" >/dev/null 2>&1 || true
+trap 'docker rm --force "$name" >/dev/null 2>&1 || true' EXIT
+trap 'exit 143' HUP INT TERM
+"$@"
+"""
+
+
+def alone(name: str, run: Command) -> Command:
+    """Run a command that starts one container, and leave no container of that name, whatever happens.
+
+    Args:
+        name: the container's name; a leftover of it is removed first.
+    """
+    return script(_ALONE, name, run.argv())
 
 
 _RETIRE = """

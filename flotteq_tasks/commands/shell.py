@@ -64,6 +64,11 @@ class Command:
         return [part.reveal() if isinstance(part, Secret) else str(part) for part in self.parts]
 
     @property
+    def has_secret(self) -> bool:
+        """Whether a secret is part of it."""
+        return any(isinstance(part, Secret) for part in self.parts)
+
+    @property
     def needs_shell(self) -> bool:
         """Whether raw shell text is part of it."""
         return any(isinstance(part, Raw) for part in self.parts)
@@ -110,7 +115,7 @@ def script(text: str, *arguments: "str | int | Iterable[Part]", interpreter: str
 
 
 def _word(script: Command) -> Raw:
-    if any(isinstance(part, Secret) for part in script.parts):
+    if script.has_secret:
         raise ValueError("a secret never travels in a script: send it on standard input")
     return Raw(shlex.quote(script.render()))
 

@@ -1,9 +1,10 @@
 """What an engine must be able to do. Operations know this interface only; Compose is the first to keep it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import Release
@@ -35,11 +36,32 @@ class Change:
     reason: str
 
 
+@dataclass(frozen=True)
+class Staged:
+    """A release whose files lie on the host, not yet in use.
+
+    Args:
+        release: with the hashes of its files.
+        config: the resolved configuration as plain data.
+        marks: what the engine compares a service's containers with, by service.
+    """
+
+    release: Release
+    config: Mapping[str, Any]
+    marks: Mapping[str, str]
+
+
 class Engine(Protocol):
     """Runs releases on one host. Every call has its own time limit; errors are ``FlotteqError``."""
 
     def facts(self) -> Facts:
         """Read the host's state in one round trip."""
+
+    def look(self) -> Command:
+        """The command of ``facts``, for a round trip with others."""
+
+    def seen(self, text: str) -> Facts:
+        """The facts in the output of ``look``. Pure."""
 
     def fetch(self, references: Mapping[str, str]) -> dict[str, Image]:
         """Bring the image of each service to the host and pin it.
@@ -48,26 +70,35 @@ class Engine(Protocol):
             PreflightFailed: an image cannot be had; the message names each one.
         """
 
-    def stage(self, release: Release) -> Release:
-        """Put a release's files on the host without using them; return the release with their hashes."""
+    def stage(self, release: Release) -> Staged:
+        """Put a release's files on the host without using them."""
 
-    def stage_again(self, release: Release, source: Release) -> Release:
+    def stage_again(self, release: Release, source: Release) -> Staged:
         """Stage the files of an earlier release under a new id, as they were."""
 
-    def changes(self, release: Release, facts: Facts) -> list[Change]:
-        """Compare the staged release with the running containers."""
+    def changes(self, staged: Staged, facts: Facts) -> list[Change]:
+        """Compare the staged release with the running containers. Pure."""
 
-    def activate(self, release_id: str) -> None:
-        """Make a staged release's files the project's files; nothing restarts."""
+    def activate(self, release_id: str, *, volumes: Iterable[str] = (), then: Sequence[Command] = ()) -> list[Done]:
+        """Make a staged release's files the project's files; nothing restarts.
+
+        Args:
+            volumes: made where they are missing.
+            then: commands in the same round trip; their results are returned.
+        """
 
     def start(self, services: Iterable[str], *, replace: bool = False) -> None:
         """Start services in place and wait until they are healthy."""
 
-    def start_beside(self, counts: Mapping[str, int], *, release: str = "") -> list[Instance]:
-        """Start so many new containers of each service beside those that run; return the new ones, not yet healthy.
+    def start_beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Instance]:
+        """Start so many new containers of each service beside those that run; return the new ones, healthy.
 
         Args:
+            facts: the host now: what it does not list is new.
             release: a staged release whose images and settings they get; empty: the project's present files.
+
+        Raises:
+            Unhealthy: as ``wait_healthy``; what was started is left to the caller.
         """
 
     def wait_healthy(self, instances: Iterable[Instance], *, limit: int) -> None:
@@ -80,6 +111,9 @@ class Engine(Protocol):
     def retire(self, instances: Iterable[Instance]) -> None:
         """Stop and remove containers."""
 
+    def retirement(self, instances: Iterable[Instance]) -> list[Command]:
+        """The commands of ``retire``, for a round trip with others."""
+
     def run_once(self, service: str, command: Iterable[str], *, name: str, limit: int, release: str = "") -> Done:
         """Run a command in a fresh container of a service's image, with its environment and secrets.
 
@@ -88,5 +122,9 @@ class Engine(Protocol):
             release: a staged release whose image and settings are used; empty: the live one.
         """
 
-    def ask(self, addresses: Mapping[str, str]) -> dict[str, tuple[int, str]]:
-        """Ask addresses from the edge's network; status and body for each key."""
+    def ask(self, addresses: Mapping[str, str], instances: Iterable[Instance]) -> dict[str, tuple[int, str]]:
+        """Ask addresses from the edge's network; status and body for each key.
+
+        Raises:
+            Unhealthy: one of ``instances`` is not healthy any more: its log says more than a refused connection.
+        """

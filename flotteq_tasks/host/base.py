@@ -1,6 +1,6 @@
 """The interface of a host: run, stream, read, write, lock. SSH, local and fake hosts share it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
@@ -85,6 +85,18 @@ class Host(Protocol):
             CommandFailed, CommandTimedOut, HostUnreachable, AccessDenied.
         """
 
+    def run_all(self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True) -> list[Done]:
+        """Run one after the other in one round trip, without standard input; stop behind the first that fails.
+
+        Args:
+            timeout: seconds for all of them.
+            check: raise when one fails; else the last result is the one that failed.
+
+        Raises:
+            CommandFailed, CommandTimedOut, HostUnreachable, AccessDenied.
+            ValueError: a command holds a secret.
+        """
+
     def stream(
         self,
         command: Command,
@@ -119,8 +131,21 @@ class Host(Protocol):
     def write(self, path: str, file: File) -> None:
         """Write one file atomically (same-directory temporary file, then rename); parents are made."""
 
-    def write_tree(self, root: str, files: Mapping[str, File]) -> None:
-        """Write files below ``root`` in one round trip, each atomically. Paths are relative; others stay."""
+    def write_tree(
+        self,
+        root: str,
+        files: Mapping[str, File],
+        *,
+        first: Sequence[Command] = (),
+        then: Sequence[Command] = (),
+        timeout: float = 120,
+        check: bool = True,
+    ) -> list[Done]:
+        """Write files below ``root`` in one round trip, each atomically. Paths are relative; others stay.
+
+        Args:
+            first, then: commands before and after, in the same round trip; results as in ``run_all``.
+        """
 
     def close(self) -> None:
         """Let go of the connection. A host that was closed connects again when it is used."""

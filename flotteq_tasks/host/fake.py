@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, File, Session
+from flotteq_tasks.host.each import around, run_each
 from flotteq_tasks.host.tree import check_paths
 from flotteq_tasks.model.errors import CommandFailed, HostUnreachable
 
@@ -52,6 +53,10 @@ class FakeHost:
         """Answer from the script; raise on a code that is not 0, like the real one."""
         done = self._answer(command, stdin)[0]
         return done.check(self.name) if check else done
+
+    def run_all(self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True) -> list[Done]:
+        """Answer each like ``run``: a transcript entry a command."""
+        return run_each(self, commands, timeout=timeout, check=check)
 
     def stream(
         self,
@@ -99,10 +104,20 @@ class FakeHost:
         """Keep a file."""
         self._write({path: file})
 
-    def write_tree(self, root: str, files: Mapping[str, File]) -> None:
+    def write_tree(
+        self,
+        root: str,
+        files: Mapping[str, File],
+        *,
+        first: Sequence[Command] = (),
+        then: Sequence[Command] = (),
+        timeout: float = 120,
+        check: bool = True,
+    ) -> list[Done]:
         """Keep files: one transcript entry each; all of them or, with ``fail_at``, none."""
         check_paths(files)
-        self._write({f"{root}/{path}": file for path, file in sorted(files.items())})
+        placed = {f"{root}/{path}": file for path, file in sorted(files.items())}
+        return around(self, lambda: self._write(placed), first, then, timeout=timeout, check=check)
 
     def close(self) -> None:
         """Count the call."""

@@ -10,12 +10,13 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, File, Session
+from flotteq_tasks.host.each import around, run_each
 from flotteq_tasks.host.pump import CHUNK, Lines, OverdueError, Tail, pump, text
 from flotteq_tasks.host.session import PeerSession
 from flotteq_tasks.host.tree import check_paths
@@ -46,6 +47,10 @@ class LocalHost:
         out = Tail()
         done = self._pump(command, out.add, source=io.BytesIO(stdin) if stdin else None, timeout=timeout, out=out)
         return done.check(self.name) if check else done
+
+    def run_all(self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True) -> list[Done]:
+        """Run one after the other; see ``Host.run_all``."""
+        return run_each(self, commands, timeout=timeout, check=check)
 
     def stream(
         self,
@@ -116,17 +121,29 @@ class LocalHost:
         except (OSError, LookupError) as error:
             raise CommandFailed(f"{self.name}: cannot write {path}: {error}", code=1) from error
 
-    def write_tree(self, root: str, files: Mapping[str, File]) -> None:
+    def write_tree(
+        self,
+        root: str,
+        files: Mapping[str, File],
+        *,
+        first: Sequence[Command] = (),
+        then: Sequence[Command] = (),
+        timeout: float = 120,
+        check: bool = True,
+    ) -> list[Done]:
         """Write files below ``root``, each atomically. Errors as in ``write``; ValueError: a path leaves ``root``."""
         check_paths(files)
+        return around(self, lambda: self._place(root, files), first, then, timeout=timeout, check=check)
+
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
+
+    def _place(self, root: str, files: Mapping[str, File]) -> None:
         for path in files:
             if (self._path(root) / path).is_dir():
                 raise CommandFailed(f"{self.name}: cannot write {root}/{path}: it is a directory", code=1)
         for path, file in sorted(files.items()):
             self.write(f"{root}/{path}", file)
-
-    def close(self) -> None:
-        """Do nothing: there is no connection."""
 
     def _pump(
         self,

@@ -6,9 +6,10 @@ import secrets
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from flotteq_tasks.commands.batch import batch, split
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, File, Session
 from flotteq_tasks.host.faults import BusyError, LostError
@@ -71,6 +72,11 @@ class SshHost:
         done = self._pump(command, out.add, source=io.BytesIO(stdin) if stdin else None, timeout=timeout)
         done = Done(command, done.code, out=text(out.value()), err=done.err, seconds=done.seconds)
         return done.check(self.name) if check else done
+
+    def run_all(self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True) -> list[Done]:
+        """Run one after the other over one channel; see ``Host.run_all``."""
+        done = self._together(commands, timeout=timeout)
+        return [one.check(self.name) if check else one for one in done]
 
     def stream(
         self,
@@ -137,14 +143,32 @@ class SshHost:
         script = Command("sh", "-c", WRITE_FILE, "write", path, mode_text(file), file.group or "", len(file.content))
         self._place(script, file.content, path)
 
-    def write_tree(self, root: str, files: Mapping[str, File]) -> None:
+    def write_tree(
+        self,
+        root: str,
+        files: Mapping[str, File],
+        *,
+        first: Sequence[Command] = (),
+        then: Sequence[Command] = (),
+        timeout: float = _FILE_LIMIT,
+        check: bool = True,
+    ) -> list[Done]:
         """Write files below ``root`` over one channel, each atomically; all are checked before the first is placed.
 
         Raises:
             ValueError: a path is absolute or leaves ``root``.
             AccessDenied, CommandFailed: as in ``write``.
         """
-        self._place(Command("sh", "-c", WRITE_TREE, "write", root), pack(files), root)
+        write = Command("sh", "-c", WRITE_TREE, "write", root)
+        if not first and not then:
+            self._place(write, pack(files), root)
+            return []
+        place = len(first)
+        done = self._together([*first, write, *then], timeout=timeout, stdin=pack(files), reader=place)
+        if len(done) > place and not done[place].ok:
+            raise self._refused("write", root, done[place])
+        done[place : place + 1] = []
+        return [one.check(self.name) if check else one for one in done]
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -152,6 +176,16 @@ class SshHost:
             link, self._link = self._link, None
         if link:
             link.close()
+
+    def _together(
+        self, commands: Sequence[Command], *, timeout: float, stdin: bytes = b"", reader: int | None = None
+    ) -> list[Done]:
+        mark = _token()
+        said = self.run(batch(commands, mark, reader=reader), timeout=timeout, stdin=stdin).out
+        return [
+            Done(command, code, out=out, err=err)
+            for command, (code, out, err) in zip(commands, split(said, mark), strict=False)
+        ]
 
     def _place(self, script: Command, content: bytes, path: str) -> None:
         try:

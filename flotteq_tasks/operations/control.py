@@ -63,8 +63,7 @@ class _Scaling:
         """Start the missing containers and wait for their health."""
         missing = self.replicas - len(self.present)
         if missing > 0:
-            self.new = tuple(self.site.engine.start_beside({self.service: missing}))
-            self.site.engine.wait_healthy(self.new, limit=self.site.settings.deploy.health_timeout)
+            self.new = tuple(self.site.engine.start_beside({self.service: missing}, self.facts))
         note.text = f"{len(self.present)} before, {self.replicas} wanted"
 
     def remove(self) -> None:

@@ -17,19 +17,25 @@ def has_tables(site: Site) -> bool:
 
 
 def dump(site: Site, release: str) -> str:
-    """Dump the database to the host's backup directory and read the dump's table of contents back; return a note.
+    """Dump the database to the host's backup directory and read the dump's table of contents back.
+
+    Returns:
+        a note; empty where the database has no table: then there is no file.
 
     Raises:
         CommandFailed: the dump failed or cannot be read back; no file is left.
     """
     path = f"{site.settings.project.backups}/pre-deploy/{release}.dump"
     command = postgres.dump_to_file(site.engine.compose, site.settings.database, path)
-    size = int(site.host.run(command, timeout=3600).out.strip().splitlines()[-1])
-    return f"{size / 1024:,.0f} KiB in {path}"
+    size = site.host.run(command, timeout=3600).out.strip().splitlines()[-1]
+    return "" if size == "empty" else f"{int(size) / 1024:,.0f} KiB in {path}"
 
 
-def migrate(site: Site, migrations: Migrations) -> tuple[tuple[str, ...], str]:
+def migrate(site: Site, migrations: Migrations, *, empty: bool | None = None) -> tuple[tuple[str, ...], str]:
     """Run the pending migrations once; an empty database gets the first_install list instead.
+
+    Args:
+        empty: whether the database has no table; None: it is asked.
 
     Returns:
         names of the applied migrations, as far as the status command tells them, and a note.
@@ -37,7 +43,7 @@ def migrate(site: Site, migrations: Migrations) -> tuple[tuple[str, ...], str]:
     Raises:
         FlotteqError: a command failed; its output is in the details. No container was replaced.
     """
-    empty = not has_tables(site)
+    empty = not has_tables(site) if empty is None else empty
     commands = migrations.first_install if empty and migrations.first_install else (migrations.command,)
     output = _run(site, migrations, commands)
     applied, pending = read_status(output.partition(STATUS)[2])

@@ -1,7 +1,10 @@
 """Make the running edge take new files, and know that it did."""
 
+from collections.abc import Sequence
+
 from flotteq_tasks.commands import nginx
 from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, Host
 from flotteq_tasks.model.errors import CommandFailed
 
@@ -53,11 +56,23 @@ def take_edge(host: Host, compose: Compose, *, generation: str = "", service: st
     Raises:
         CommandFailed: as ``reload_edge``.
     """
-    command = nginx.reload(compose, generation=generation, taken=TAKEN, service=service)
-    done = host.run(command, timeout=TAKEN + 30, check=False)
-    if not done.ok:
-        raise _failed(host, done, _REASONS.get(done.code, "nginx could not be reloaded"))
-    return done.out.split()[1:]
+    command = taking(compose, generation=generation, service=service)
+    return taken(host, [host.run(command, timeout=TAKEN + 30, check=False)])
+
+
+def taking(compose: Compose, *, generation: str = "", service: str = "nginx") -> Command:
+    """The command of ``take_edge``, for a round trip with others."""
+    return nginx.reload(compose, generation=generation, taken=TAKEN, service=service)
+
+
+def taken(host: Host, done: Sequence[Done]) -> list[str]:
+    """What ``take_edge`` returns and raises, from the results of a round trip whose last command is ``taking``."""
+    last = done[-1]
+    if last.ok:
+        return last.out.split()[1:]
+    if last.code not in _REASONS:
+        last.check(host.name)
+    raise _failed(host, last, _REASONS[last.code])
 
 
 def wait_drained(host: Host, compose: Compose, workers: list[str], drain: int, *, service: str = "nginx") -> None:
@@ -66,12 +81,15 @@ def wait_drained(host: Host, compose: Compose, workers: list[str], drain: int, *
     Raises:
         CommandFailed: one has not ended although nginx itself ends them after the drain time.
     """
-    if not workers:
-        return
-    limit = drain + GRACE
-    done = host.run(nginx.drained(compose, workers, limit=limit, service=service), timeout=limit + 30, check=False)
-    if not done.ok:
-        raise _failed(host, done, _REASONS.get(done.code, "nginx's old workers could not be waited for"))
+    for command in draining(compose, workers, drain, service=service):
+        done = host.run(command, timeout=drain + GRACE + 30, check=False)
+        if not done.ok:
+            raise _failed(host, done, _REASONS.get(done.code, "nginx's old workers could not be waited for"))
+
+
+def draining(compose: Compose, workers: list[str], drain: int, *, service: str = "nginx") -> list[Command]:
+    """The commands of ``wait_drained``, for a round trip with others."""
+    return [nginx.drained(compose, workers, limit=drain + GRACE, service=service)] if workers else []
 
 
 def _failed(host: Host, done: Done, reason: str) -> CommandFailed:

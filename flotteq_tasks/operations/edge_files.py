@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
-from flotteq_tasks.commands import rollout
-from flotteq_tasks.commands.shell import script
-from flotteq_tasks.host.base import File
+from flotteq_tasks.commands import certbot, rollout
+from flotteq_tasks.commands.shell import Command, script
+from flotteq_tasks.host.base import Done, File
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.operations import certificates
 from flotteq_tasks.operations.context import Site
-from flotteq_tasks.operations.edge import reload_edge, take_edge, wait_drained
+from flotteq_tasks.operations.edge import draining, reload_edge, taken, taking, wait_drained
 from flotteq_tasks.rendering.nginx import UPSTREAMS, generation, render_edge, render_upstreams
 
 NOTHING_KEPT = 3
@@ -47,9 +47,19 @@ def serving(facts: Facts, new: Iterable[Instance] = ()) -> dict[str, list[str]]:
     return {**active, **fresh}
 
 
-def ensure(site: Site, facts: Facts) -> None:
-    """Give the edge a configuration and a placeholder certificate where it has none, so that it always starts."""
-    certificates.ensure_placeholder(site.host, site.settings)
+def look(site: Site) -> Command:
+    """The command whose output ``ensure`` wants."""
+    return certbot.current(str(site.settings.directory))
+
+
+def ensure(site: Site, facts: Facts, *, certificate: str) -> None:
+    """Give the edge a configuration and a placeholder certificate where it has none, so that it always starts.
+
+    Args:
+        certificate: what ``look`` printed; nothing: there is none that can be used.
+    """
+    if not certificate:
+        certificates.ensure_placeholder(site.host, site.settings)
     if not facts.active:
         _upload(site, render_edge(site.settings, {}, issued=issued(facts), release=NONE))
 
@@ -100,13 +110,20 @@ def switch(
         FlotteqError: nginx refuses the configuration.
     """
     directory = str(site.settings.directory)
-    site.host.run(rollout.keep_edge(directory))
-    if source and site.host.run(rollout.use_edge_of(directory, source), check=False).ok:
-        upstreams = render_upstreams(site.settings, active, release=release)
-        site.host.write(f"{directory}/nginx/{UPSTREAMS}", File(upstreams))
-    else:
-        _upload(site, render_edge(site.settings, active, issued=issued, release=release))
-    return take_edge(site.host, site.engine.compose)
+    first, then = [rollout.keep_edge(directory)], [taking(site.engine.compose)]
+    if source:
+        first.append(rollout.use_edge_of(directory, source))
+        upstreams = File(render_upstreams(site.settings, active, release=release))
+        done = site.host.write_tree(f"{directory}/nginx", {UPSTREAMS: upstreams}, first=first, then=then, check=False)
+        if len(done) != 2 or done[1].code != NOTHING_KEPT:
+            return taken(site.host, done)
+    files = render_edge(site.settings, active, issued=issued, release=release)
+    return taken(site.host, _upload(site, files, first=first[:1], then=then, check=False))
+
+
+def drain_commands(site: Site, workers: list[str]) -> list[Command]:
+    """What waits until old workers have ended, for a round trip with others."""
+    return draining(site.engine.compose, workers, site.settings.deploy.drain)
 
 
 def drained(site: Site, workers: list[str]) -> None:
@@ -130,11 +147,18 @@ def refresh(site: Site, facts: Facts) -> None:
     drained(site, switch(site, facts.active_release or NONE, serving(facts), issued=issued(facts)))
 
 
-def _upload(site: Site, files: Mapping[str, bytes]) -> None:
+def _upload(
+    site: Site,
+    files: Mapping[str, bytes],
+    *,
+    first: Sequence[Command] = (),
+    then: Sequence[Command] = (),
+    check: bool = True,
+) -> list[Done]:
     directory = f"{site.settings.directory}/nginx"
     ours = {path: File(content) for path, content in files.items() if not path.startswith("state/")}
-    site.host.write_tree(directory, ours)
-    site.host.run(script(_SWEEP, directory, list(files)))
+    sweep = script(_SWEEP, directory, list(files))
+    return site.host.write_tree(directory, ours, first=first, then=[sweep, *then], check=check)
 
 
 def differences(site: Site, facts: Facts) -> dict[str, str]:

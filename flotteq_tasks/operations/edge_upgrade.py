@@ -118,8 +118,9 @@ class _Upgrade:
 
     def plan(self, note: StepNote) -> None:
         """Compare the container that runs with today's settings; nothing but the edge may differ from the release."""
-        self.site.engine.stage(self.candidate)
-        now, then = (self._hashes(compose) for compose in (self.site.engine.compose, self.compose))
+        then = self.site.engine.stage(self.candidate).marks
+        lines = self.site.host.run(self.site.engine.compose.hashes()).out.splitlines()
+        now = dict(line.split() for line in lines if len(line.split()) == 2)
         others = sorted(name for name, mark in then.items() if name != self.edge and now.get(name) != mark)
         if others:
             raise PreflightFailed(
@@ -136,10 +137,6 @@ class _Upgrade:
         done = self.site.host.run(edge_swap.can_hold(), check=False)
         self.obstacle = "" if done.ok else done.out.strip() or "nft cannot be used"
         note.text = self.reason or "nothing changed"
-
-    def _hashes(self, compose: Compose) -> dict[str, str]:
-        lines = self.site.host.run(compose.hashes()).out.splitlines()
-        return dict(line.split() for line in lines if len(line.split()) == 2)
 
     def steps(self) -> list[Step]:
         """In this order; undone in the opposite one."""
@@ -227,7 +224,7 @@ class _Upgrade:
 
     def record(self, note: StepNote) -> None:
         """Write the edge's files and image as they are now into the live release."""
-        recorded = self.site.engine.stage(replace(self.candidate, id=self.live.id))
+        recorded = self.site.engine.stage(replace(self.candidate, id=self.live.id)).release
         self.site.engine.activate(recorded.id)
         releases.record(self.site, recorded)
         self.site.host.run(rollout.forget_edge(str(self.site.settings.directory)))

@@ -49,15 +49,18 @@ class Occasion:
         }
 
 
-def run_hook(settings: Settings, name: str, occasion: Occasion, report: Report) -> None:
+def run_hook(settings: Settings, name: str, occasion: Occasion, report: Report) -> bool:
     """Run a hook where it exists; its output is passed on.
+
+    Returns:
+        whether it exists.
 
     Raises:
         FlotteqError: it is not executable, ended with another code than 0, or took too long.
     """
     path = settings.root / "hooks" / name
     if not path.is_file():
-        return
+        return False
     if not os.access(path, os.X_OK):
         raise FlotteqError(f"hooks/{name} is not executable", hint=f"chmod +x hooks/{name}")
     host = LocalHost(cwd=settings.root, env=occasion.variables(settings, name))
@@ -74,6 +77,7 @@ def run_hook(settings: Settings, name: str, occasion: Occasion, report: Report) 
             report.output(line)
         if not done.ok:
             raise FlotteqError(f"hooks/{name} ended with exit code {done.code}", details="\n".join(kept[-KEPT_LINES:]))
+    return True
 
 
 def run_after(settings: Settings, name: str, occasion: Occasion, report: Report) -> None:

@@ -23,9 +23,14 @@ def monitor(site: Site, new: Sequence[Instance], seconds: int) -> str:
     share = site.settings.deploy.max_failure_ratio
     services = {one.name: one.service for one in new}
     addresses = {site.settings.domain(one.service): one.service for one in new if _is_public(site, one.service)}
-    edge = next(one.name for one in site.engine.facts().instances if one.service in site.settings.of_kind("edge"))
     command = rollout.monitor(
-        edge, list(addresses), list(services), seconds=seconds, enough=ENOUGH, percent=max(1, round(share * 100))
+        site.settings.project.name,
+        site.settings.of_kind("edge")[0],
+        list(addresses),
+        list(services),
+        seconds=seconds,
+        enough=ENOUGH,
+        percent=max(1, round(share * 100)),
     )
     done = site.host.run(command, timeout=seconds + 60, check=False)
     words = done.out.strip().splitlines()[-1].split() if done.out.strip() else []

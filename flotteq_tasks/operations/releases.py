@@ -4,8 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flotteq_tasks.commands import rollout
-from flotteq_tasks.commands.shell import script
+from flotteq_tasks.commands.shell import Command, script
 from flotteq_tasks.host.base import File
 from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.model.release import FAILED, GOOD, Release
@@ -45,11 +44,6 @@ def record_back(site: Site, before: Release | None, failed: str) -> None:
     site.host.run(script('rm -f "$1/releases/$2/manifest.json"', str(site.settings.directory), failed))
 
 
-def keep_edge(site: Site, release_id: str) -> None:
-    """Keep the edge's files as they are now with a release, to run it again as it was."""
-    site.host.run(rollout.keep_edge_of(str(site.settings.directory), release_id))
-
-
 def record_failed(site: Site, release: Release, reason: str) -> None:
     """Write down that a release failed, and why."""
     failed = replace(release, result=FAILED, reason=reason[:500])
@@ -64,9 +58,18 @@ def manifest(site: Site, release_id: str) -> Release | None:
 
 def all_releases(site: Site) -> list[Listed]:
     """All releases that the host knows, newest first."""
-    done = site.host.run(script(_ALL, str(site.settings.directory)))
+    return read_all(site.host.run(read_command(site)).out)
+
+
+def read_command(site: Site) -> Command:
+    """The command of ``all_releases``, for a round trip with others."""
+    return script(_ALL, str(site.settings.directory))
+
+
+def read_all(text: str) -> list[Listed]:
+    """What ``all_releases`` returns, from the output of ``read_command``."""
     found, live = [], ""
-    for line in done.out.splitlines():
+    for line in text.splitlines():
         if line.startswith("live"):
             live = json.loads(line[5:])["id"] if line[5:].strip() else ""
         elif line.strip():

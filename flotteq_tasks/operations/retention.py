@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flotteq_tasks.commands import retention as scripts
+from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import GOOD
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import hold
-from flotteq_tasks.operations.releases import Listed, all_releases
+from flotteq_tasks.operations.releases import Listed, all_releases, read_all, read_command
 
 JOURNAL_LINES = 20_000
 
@@ -83,25 +84,30 @@ def prune(site: Site, variables: Mapping[str, str]) -> list[StoredImage]:
     return gone
 
 
-def sweep(site: Site) -> list[StoredImage]:
-    """Remove under a lock that the caller holds."""
-    settings, known = site.settings, all_releases(site)
+def sweep(site: Site, *, first: Sequence[Command] = (), seconds: float = 0) -> list[StoredImage]:
+    """Remove under a lock that the caller holds; return the images that went.
+
+    Args:
+        first: commands before, in the same round trip as the look at what is there.
+        seconds: how long they may take.
+    """
+    settings, engine = site.settings, site.engine
+    look = [read_command(site), engine.look(), scripts.images(_repositories(settings))]
+    done = site.host.run_all([*first, *look], timeout=seconds + 180)
+    listed, seen, stored = (one.out for one in done[-3:])
+    known, facts = read_all(listed), engine.seen(seen)
     kept = kept_releases(known, settings.deploy.retain)
-    facts = site.engine.facts()
     names = {f"{name}.{mark}" for one in kept for name, mark in one.release.secrets.items()}
     names |= {f"{name}.{mark}" for name, mark in facts.secrets.items()}
-    site.host.run(
-        scripts.sweep(
-            str(settings.directory),
-            settings.project.backups,
-            releases=sorted(one.release.id for one in kept),
-            secrets=sorted(names),
-            journal_lines=JOURNAL_LINES,
-        )
+    gone = removable_images(_images(stored), known, facts, settings.deploy.retain)
+    tidy = scripts.sweep(
+        str(settings.directory),
+        settings.project.backups,
+        releases=sorted(one.release.id for one in kept),
+        secrets=sorted(names),
+        journal_lines=JOURNAL_LINES,
     )
-    gone = removable_images(_stored(site), known, facts, settings.deploy.retain)
-    if gone:
-        site.host.run(scripts.remove_images(_references(gone)), timeout=300)
+    site.host.run_all([tidy, *([scripts.remove_images(_references(gone))] if gone else [])], timeout=300)
     return gone
 
 
@@ -115,10 +121,11 @@ def _references(images: Iterable[StoredImage]) -> list[str]:
 
 
 def _stored(site: Site) -> list[StoredImage]:
-    done = site.host.run(scripts.images(_repositories(site.settings)))
-    return [
-        StoredImage(*line.split(maxsplit=4)) for line in done.out.splitlines() if re.match(r"\S+ \S+ \S+ \S+ \S", line)
-    ]
+    return _images(site.host.run(scripts.images(_repositories(site.settings))).out)
+
+
+def _images(text: str) -> list[StoredImage]:
+    return [StoredImage(*line.split(maxsplit=4)) for line in text.splitlines() if re.match(r"\S+ \S+ \S+ \S+ \S", line)]
 
 
 def _repositories(settings: Settings) -> list[str]:

@@ -39,8 +39,8 @@ def push(host: Host, settings: Settings, values: Mapping[str, Secret]) -> dict[s
             f"{name}.{marks[name]}": File(value.reveal().encode(), mode=0o440, group=CONSUMERS_GID)
             for name, value in values.items()
         },
+        then=[script(_LINK, directory, [f"{name}.{mark}" for name, mark in marks.items()])],
     )
-    host.run(script(_LINK, directory, [f"{name}.{mark}" for name, mark in marks.items()]))
     return marks
 
 

@@ -15,6 +15,7 @@ from flotteq_tasks.operations.deploy import DeployRequest, deploy_locked
 from flotteq_tasks.operations.doctor import Finding
 from flotteq_tasks.operations.lock import hold
 from flotteq_tasks.operations.names import unknown
+from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.settings import secrets as files
 
 
@@ -149,7 +150,8 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
             with site.report.step(f"new value of {name}"):
                 secret_store.push(site.host, site.settings, {name: value})
                 _teach(site, spec.rotate, value)
-            deploy_locked(site, DeployRequest.same(facts.release), who, keeper, variables)
+            same = DeployRequest.same(facts.release)
+            deploy_locked(site, same, who, keeper, facts=repair(site, keeper), variables=variables)
         except BaseException:
             with interruption.ignored():
                 _take_back(site, name, old)

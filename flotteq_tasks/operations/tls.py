@@ -69,10 +69,9 @@ def start_edge(site: Site, facts: Facts) -> Facts:
     with site.report.step("start the edge") as note:
         images = site.engine.fetch({name: live.images.get(name) or site.settings.reference(name, "") for name in names})
         pins = {name: image.pinned for name, image in images.items()}
-        staged = site.engine.stage(replace(live, images={**live.images, **pins}))
-        site.engine.activate(staged.id)
-        site.engine.prepare([])
-        edge_files.ensure(site, facts)
+        staged = site.engine.stage(replace(live, images={**live.images, **pins})).release
+        there = site.engine.activate(staged.id, then=[edge_files.look(site)])
+        edge_files.ensure(site, facts, certificate=there[0].out.strip())
         site.engine.start(names)
         note.text = ", ".join(names)
     return site.engine.facts()

@@ -1,7 +1,7 @@
 """Rules for the Compose file, checked on what ``docker compose config --format json`` says about it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,7 +12,7 @@ from flotteq_tasks.settings import schema
 FILE_SUFFIXES = frozenset({".conf", ".sh", ".pem", ".yml", ".yaml", ".json", ".env", ".toml", ".crt", ".key"})
 
 
-def check_compose(settings: Settings, compose: dict[str, Any]) -> list[str]:
+def check_compose(settings: Settings, compose: Mapping[str, Any]) -> list[str]:
     """Return a line with file and key path for each rule the Compose file breaks.
 
     Args:
@@ -23,7 +23,7 @@ def check_compose(settings: Settings, compose: dict[str, Any]) -> list[str]:
     return [f"{settings.project.compose_file}: {line}" for part in parts for line in part]
 
 
-def _names(settings: Settings, compose: dict[str, Any]) -> Iterator[str]:
+def _names(settings: Settings, compose: Mapping[str, Any]) -> Iterator[str]:
     if compose.get("name") != settings.project.name:
         yield f'name: is "{compose.get("name", "")}", flotteq.toml has project.name = "{settings.project.name}"'
     there = compose.get("services") or {}
@@ -40,14 +40,14 @@ def _meant(name: str, names: Any) -> str:
     return f', did you mean "{near}"?' if near else ""
 
 
-def _all_services(settings: Settings, compose: dict[str, Any]) -> Iterator[str]:
+def _all_services(settings: Settings, compose: Mapping[str, Any]) -> Iterator[str]:
     for name, body in (compose.get("services") or {}).items():
         if name in settings.services:
             for key, message in _service(settings, settings.services[name], name, body or {}):
                 yield f"services.{name}.{key}: {message}"
 
 
-def _service(settings: Settings, service: Service, name: str, body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _service(settings: Settings, service: Service, name: str, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if service.kind != "edge":
         edge = next(iter(settings.of_kind("edge")), "the edge")
         if body.get("ports"):
@@ -86,7 +86,7 @@ def _is_file(source: str) -> bool:
     return "secrets" not in path.parts and (path.suffix in FILE_SUFFIXES or bool(re.match(r"\.env(\.|$)", path.name)))
 
 
-def _volumes(compose: dict[str, Any]) -> Iterator[str]:
+def _volumes(compose: Mapping[str, Any]) -> Iterator[str]:
     for name, body in (compose.get("volumes") or {}).items():
         if not (body or {}).get("name"):
             yield f"volumes.{name}.name: is missing: without it another project name means another, empty volume"

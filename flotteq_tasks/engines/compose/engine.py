@@ -3,24 +3,32 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from flotteq_tasks.commands import docker, rollout
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_facts
-from flotteq_tasks.commands.shell import script
-from flotteq_tasks.engines.base import Change, Image
+from flotteq_tasks.commands.shell import Command, script
+from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose.diagnosis import diagnosis
 from flotteq_tasks.engines.compose.facts import parse_facts
 from flotteq_tasks.engines.compose.files import comparable, compose_name, release_files
+from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import Done, Host
-from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed
+from flotteq_tasks.model.errors import FlotteqError, PreflightFailed
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.stack import Settings
 
 LOG_LINES = 50
+
+_DIRECTORIES = """
+cd "$1"
+mkdir -p assets certbot/conf certbot/www certs nginx/state secrets state
+chmod 755 assets certbot/www
+"""
 
 # What registries say of an image that they lack; "unknown authority" and "executable not found" say something else.
 _ABSENT = re.compile(r"(manifest|name) unknown|manifest for \S+ not found|: not found\s*$")
@@ -42,7 +50,15 @@ class ComposeEngine:
 
     def facts(self) -> Facts:
         """Read the host's state in one round trip."""
-        return parse_facts(self.host.run(read_facts(self.directory, self.settings.project.name)).out)
+        return self.seen(self.host.run(self.look()).out)
+
+    def look(self) -> Command:
+        """The command of ``facts``, for a round trip with others."""
+        return read_facts(self.directory, self.settings.project.name)
+
+    def seen(self, text: str) -> Facts:
+        """The facts in the output of ``look``."""
+        return parse_facts(text)
 
     def fetch(self, references: Mapping[str, str]) -> dict[str, Image]:
         """Pull images side by side and pin each by its digest."""
@@ -63,27 +79,32 @@ class ComposeEngine:
             raise _not_fetched(references, failed, self.settings)
         return {service: images[reference] for service, reference in references.items()}
 
-    def stage(self, release: Release) -> Release:
+    def stage(self, release: Release) -> Staged:
         """Upload the release's files to ``releases/<id>/files``."""
         files = release_files(self.settings, release)
-        self.host.write_tree(f"{self.directory}/releases/{release.id}/files", files)
+        root = f"{self.directory}/releases/{release.id}/files"
+        read = self.host.write_tree(root, files, then=self._resolved(release.id))
         hashes = {path: sha256(comparable(file.content)).hexdigest() for path, file in files.items()}
-        return Release(**{**release.__dict__, "files": hashes})
+        return _staged(replace(release, files=hashes), read)
 
-    def stage_again(self, release: Release, source: Release) -> Release:
+    def stage_again(self, release: Release, source: Release) -> Staged:
         """Stage the files of an earlier release under a new id; its images and secret versions come with them."""
-        self.host.run(rollout.stage_again(self.directory, source.id, release.id))
-        return Release(**{**release.__dict__, "files": source.files})
+        copy = rollout.stage_again(self.directory, source.id, release.id)
+        read = self.host.run_all([copy, *self._resolved(release.id)], timeout=120)
+        return _staged(replace(release, files=source.files), read)
+
+    def _resolved(self, release_id: str) -> list[Command]:
+        compose = self._compose(release_id)
+        return [compose.config(), compose.hashes()]
 
     def config(self, release_id: str | None = None) -> dict[str, Any]:
         """The resolved Compose file, of a staged release or of the project, as plain data."""
         result: dict[str, Any] = json.loads(self.host.run(self._compose(release_id).config()).out)
         return result
 
-    def changes(self, release: Release, facts: Facts) -> list[Change]:
+    def changes(self, staged: Staged, facts: Facts) -> list[Change]:
         """Services whose running containers differ from the release, with the reason."""
-        done = self.host.run(self._compose(release.id).hashes())
-        wanted = dict(line.split() for line in done.out.splitlines() if len(line.split()) == 2)
+        release, wanted = staged.release, staged.marks
         found = []
         for service in self.settings.services:
             instances = [one for one in facts.of(service) if one.running]
@@ -97,20 +118,18 @@ class ComposeEngine:
                 found.append(Change(service, "replicas"))
         return found
 
-    def activate(self, release_id: str) -> None:
-        """Copy the staged files into the project directory, each by rename."""
-        self.host.run(rollout.activate(f"{self.directory}/releases/{release_id}/files", self.directory))
+    def activate(self, release_id: str, *, volumes: Iterable[str] = (), then: Sequence[Command] = ()) -> list[Done]:
+        """Copy the staged files into the project directory, each by rename; make what containers mount.
 
-    def prepare(self, volumes: Iterable[str]) -> None:
-        """Make the directories that containers mount and the volumes, which Compose does not own."""
-        make = script(
-            'cd "$1"; mkdir -p assets certbot/conf certbot/www certs nginx/state secrets state; '
-            "chmod 755 assets certbot/www",
-            self.directory,
-        )
-        self.host.run(make)
-        for volume in volumes:
-            self.host.run(docker.volume_create(volume, {"com.flotteq.project": self.settings.project.name}))
+        Compose does not own the volumes: ``down --volumes`` cannot remove data.
+        """
+        label = {"com.flotteq.project": self.settings.project.name}
+        own = [
+            rollout.activate(f"{self.directory}/releases/{release_id}/files", self.directory),
+            script(_DIRECTORIES, self.directory),
+            *(docker.volume_create(volume, label) for volume in volumes),
+        ]
+        return self.host.run_all([*own, *then], timeout=240)[len(own) :]
 
     def start(self, services: Iterable[str], *, replace: bool = False) -> None:
         """Start services in place and wait until they are healthy."""
@@ -119,27 +138,35 @@ class ComposeEngine:
         started = [one for one in self.facts().instances if one.service in names and not one.oneoff]
         self.wait_healthy(started, limit=self.settings.deploy.health_timeout)
 
-    def start_beside(self, counts: Mapping[str, int], *, release: str = "") -> list[Instance]:
+    def start_beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Instance]:
         """Scale each service up by its count; existing containers are not touched, new ones are found by their id."""
-        before = self.facts()
-        known = {one.id for one in before.instances}
-        scale = {service: len(before.of(service)) + count for service, count in counts.items()}
-        try:
-            self.host.run(self._compose(release or None).up(counts, scale=scale), timeout=180)
-        except CommandFailed as error:
-            new = [one for one in self.facts().instances if one.id not in known and not one.oneoff]
-            self.retire(new)
-            raise error
-        return [one for one in self.facts().instances if one.id not in known and not one.oneoff]
+        known, limit = [one.id for one in facts.instances], self.settings.deploy.health_timeout
+        scale = {service: len(facts.of(service)) + count for service, count in counts.items()}
+        up = self._compose(release or None).up(counts, scale=scale)
+        wait = rollout.wait_new(self.settings.project.name, counts, known, limit=limit)
+        done = self.host.run_all([up, wait, self.look()], timeout=180 + limit + 60, check=False)
+        if len(done) == 1:
+            done[0].check(self.host.name)
+        after = self.seen(done[2].out) if len(done) == 3 else self.facts()
+        new = [one for name in counts for one in after.of(name) if one.id not in known]
+        if not done[-1].ok:
+            self._refuse(done[1], new, limit=limit)
+            done[-1].check(self.host.name)
+        return new
 
     def wait_healthy(self, instances: Iterable[Instance], *, limit: int) -> None:
         """Wait for health; fail at once with the log and the likely cause when it cannot come."""
-        by_id = {one.id: one for one in instances}
-        if not by_id:
-            return
-        done = self.host.run(rollout.wait_healthy(by_id, limit=limit), timeout=limit + 30, check=False)
+        waited = list(instances)
+        if waited:
+            ids = [one.id for one in waited]
+            done = self.host.run(rollout.wait_healthy(ids, limit=limit), timeout=limit + 30, check=False)
+            self._refuse(done, waited, limit=limit)
+
+    def _refuse(self, done: Done, instances: Iterable[Instance], *, limit: int) -> None:
+        """Raise with state, log and likely cause of the container that the waiting script named, unless all is well."""
         if done.ok:
             return
+        by_id = {one.id: one for one in instances}
         words = done.out.strip().splitlines()[-1].split() if done.out.strip() else []
         culprit = by_id.get(words[0]) if words else None
         if culprit is None:
@@ -151,28 +178,36 @@ class ComposeEngine:
 
     def retire(self, instances: Iterable[Instance]) -> None:
         """Stop and remove containers; those that are gone already count as removed."""
+        for command in self.retirement(instances):
+            self.host.run(command, timeout=self.settings.deploy.stop_grace + 60)
+
+    def retirement(self, instances: Iterable[Instance]) -> list[Command]:
+        """Nothing for no containers."""
         ids = [one.id for one in instances]
-        if ids:
-            grace = self.settings.deploy.stop_grace
-            self.host.run(rollout.retire(ids, grace=grace), timeout=grace + 60)
+        return [rollout.retire(ids, grace=self.settings.deploy.stop_grace)] if ids else []
 
     def run_once(self, service: str, command: Iterable[str], *, name: str, limit: int, release: str = "") -> Done:
         """Run a command in a fresh container; its name is fixed, so that a leftover is found and removed."""
-        self.host.run(docker.remove([name]), check=False)
         run = self._compose(release or None).run(
             service, command, name=name, entrypoint="/opt/entrypoint/secrets-to-env"
         )
         try:
-            return self.host.run(run, timeout=limit)
-        finally:
-            self.host.run(docker.remove([name]), check=False)
+            return self.host.run(rollout.alone(name, run), timeout=limit)
+        except BaseException:
+            with interruption.ignored():
+                self.host.run(docker.remove([name]), check=False)
+            raise
 
-    def ask(self, addresses: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+    def ask(self, addresses: Mapping[str, str], instances: Iterable[Instance]) -> dict[str, tuple[int, str]]:
         """Ask addresses from inside the edge container."""
-        edge = [one for one in self.facts().instances if one.service in self.settings.of_kind("edge") and one.running]
-        if not edge:
+        waited, limit = list(instances), self.settings.deploy.health_timeout
+        probe = rollout.probe(self.settings.project.name, self.settings.of_kind("edge")[0], addresses.values())
+        wait = [rollout.wait_healthy([one.id for one in waited], limit=limit)] if waited else []
+        found = self.host.run_all([probe, *wait], timeout=10 * len(addresses) + limit + 60, check=False)
+        if found[0].code == rollout.NO_EDGE:
             raise FlotteqError(f"{self.host.name}: the edge is not running", hint="inv status")
-        done = self.host.run(rollout.probe(edge[0].name, addresses.values()), timeout=10 * len(addresses) + 10)
+        done = found[0].check(self.host.name)
+        self._refuse(found[-1], waited, limit=limit)
         answers: dict[str, tuple[int, str]] = {}
         for line in done.out.splitlines():
             kind, _, rest = line.partition(" ")
@@ -188,6 +223,11 @@ class ComposeEngine:
             return self.compose
         prefix = f"releases/{release_id}/files"
         return Compose(self.compose.project, self.directory, f"{prefix}/{self.compose.file}", f"{prefix}/.env")
+
+
+def _staged(release: Release, read: Sequence[Done]) -> Staged:
+    marks = dict(line.split() for line in read[-1].out.splitlines() if len(line.split()) == 2)
+    return Staged(release, json.loads(read[-2].out), marks)
 
 
 def _image(reference: str, raw: Mapping[str, Any], transferred: str) -> Image:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from flotteq_tasks.commands.shell import script
-from flotteq_tasks.engines.base import Change, Image
+from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, SettingsError
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
@@ -143,14 +143,14 @@ class Preparation:
 
     def plan(self, note: StepNote) -> None:
         """Stage the files and compare them with what runs."""
-        self._stage()
-        config = self.site.engine.config(self.release.id)
+        staged = self._stage()
+        config = staged.config
         problems = check_compose(self.site.settings, config)
         if problems:
             raise SettingsError("\n".join(problems))
         self.volumes = [str(one["name"]) for one in (config.get("volumes") or {}).values() if one.get("external")]
         check_entrypoints(config, self.images)
-        self.changed = self.site.engine.changes(self.release, self.facts)
+        self.changed = self.site.engine.changes(staged, self.facts)
         self._refuse_interruption()
         self.edge = {} if self.request.again else edge_files.differences(self.site, self.facts)
         reasons = [f"{one.service} ({one.reason})" for one in self.changed]
@@ -158,10 +158,11 @@ class Preparation:
             self.site.report.note("the services are replaced one after the other: less memory, several reloads")
         note.text = ", ".join([*reasons, *(["edge (configuration)"] if self.edge else [])]) or "nothing to replace"
 
-    def _stage(self) -> None:
-        again = self.request.again
-        engine = self.site.engine
-        self.release = engine.stage_again(self.release, again) if again is not None else engine.stage(self.release)
+    def _stage(self) -> Staged:
+        again, engine = self.request.again, self.site.engine
+        staged = engine.stage_again(self.release, again) if again is not None else engine.stage(self.release)
+        self.release = staged.release
+        return staged
 
     def _refuse_interruption(self) -> None:
         """Services that cannot be replaced side by side are replaced only when the user says so."""

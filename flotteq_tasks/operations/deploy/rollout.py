@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field, replace
 
+from flotteq_tasks.commands import rollout
 from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Instance
@@ -34,6 +35,7 @@ class Rollout:
     answers: list[verification.Answer] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
     workers: list[str] = field(default_factory=list)
+    empty: bool | None = None
 
     def __post_init__(self) -> None:
         self.site, self.facts, self.request = self.prepared.site, self.prepared.facts, self.prepared.request
@@ -70,11 +72,13 @@ class Rollout:
 
     def put_files(self, note: StepNote) -> None:
         """Make the release's files the project's files."""
-        self.engine.activate(self.release.id)
-        self.engine.prepare(self.prepared.volumes)
+        keep = assets.keep(self.site, self.facts, self.rolling())
+        done = self.engine.activate(
+            self.release.id, volumes=self.prepared.volumes, then=[edge_files.look(self.site), *keep]
+        )
         secret_store.push(self.site.host, self.settings, self.prepared.pushed)
-        edge_files.ensure(self.site, self.facts)
-        assets.keep(self.site, self.facts, self.rolling())
+        edge_files.ensure(self.site, self.facts, certificate=done[0].out.strip())
+        assets.warn(self.site, done[1:])
         note.text = f"{len(self.release.files)} files, {len(self.prepared.pushed)} secrets"
 
     def restore_files(self) -> None:
@@ -109,10 +113,9 @@ class Rollout:
         """Dump the database before anything reads or changes it."""
         if self.request.skip_backup:
             note.text = "skipped (--skip-backup)"
-        elif not database.has_tables(self.site):
-            note.text = "the database is empty"
         else:
-            note.text = database.dump(self.site, self.release.id)
+            said = database.dump(self.site, self.release.id)
+            self.empty, note.text = not said, said or "the database is empty"
 
     def migrate(self, note: StepNote) -> None:
         """Run the migration command once, in the new image, before any new container starts."""
@@ -122,7 +125,7 @@ class Rollout:
             note.text = "skipped" if migrations else "none configured"
             self.release = replace(self.release, migrations=live.migrations if live else ())
             return
-        applied, note.text = database.migrate(self.site, migrations)
+        applied, note.text = database.migrate(self.site, migrations, empty=self.empty)
         self.release = replace(self.release, migrations=applied)
 
     def rolling(self) -> list[str]:
@@ -137,8 +140,7 @@ class Rollout:
             note.text = "none to start"
             return
         self.old = [one for name in names for one in self.facts.of(name)]
-        self.new = self.engine.start_beside({name: self.prepared.replicas(name) for name in names})
-        self.engine.wait_healthy(self.new, limit=self.settings.deploy.health_timeout)
+        self.new = self.engine.start_beside({name: self.prepared.replicas(name) for name in names}, self.facts)
         note.text = f"{len(self.new)} healthy"
 
     def remove_new(self) -> None:
@@ -195,11 +197,13 @@ class Rollout:
         """Remove what the new release replaced. It is live: a failure here is no failure of the deploy."""
         try:
             with self.report.step("clean up") as note:
-                releases.keep_edge(self.site, self.release.id)
                 # A WebSocket may last as long as the drain time: the release is live meanwhile.
-                edge_files.drained(self.site, self.workers)
-                self.engine.retire(self.old)
-                retention.sweep(self.site)
+                first = [
+                    rollout.keep_edge_of(str(self.settings.directory), self.release.id),
+                    *edge_files.drain_commands(self.site, self.workers),
+                    *self.engine.retirement(self.old),
+                ]
+                retention.sweep(self.site, first=first, seconds=self.settings.deploy.drain)
                 note.text = f"{len(self.old)} old containers removed" if self.old else ""
         except FlotteqError as error:
             self.report.warn(f"{self.release.version} is live; not cleaned up, the next deploy does: {error.message}")

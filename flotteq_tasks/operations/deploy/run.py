@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from flotteq_tasks.model.errors import FlotteqError, HostUnreachable
+from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations import releases, verification
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy.preparation import Preparation
@@ -30,7 +31,7 @@ def deploy(site: Site, request: DeployRequest, variables: Mapping[str, str]) -> 
     who = holder(f"deploy {request.version}", variables)
     with hold(site.host, site.state, who, site.report) as keeper:
         keeper.write("request", **request.options())
-        return _with_hooks(site, request, who, keeper, variables)
+        return _with_hooks(site, request, who, keeper, facts=repair(site, keeper), variables=variables)
 
 
 def rollback(site: Site, to: str, variables: Mapping[str, str]) -> Deployed:
@@ -44,24 +45,31 @@ def rollback(site: Site, to: str, variables: Mapping[str, str]) -> Deployed:
     """
     who = holder(f"rollback {to}".strip(), variables)
     with hold(site.host, site.state, who, site.report) as keeper:
-        repair(site, keeper)
+        facts = repair(site, keeper)
         known = releases.all_releases(site)
         target = releases.choose(known, to)
         live = releases.live(known)
         for name in releases.crossed(live, target):
             site.report.warn(f"migration {name} stays: {target.version} runs on the newer schema")
-        return _with_hooks(site, DeployRequest.back_to(target), who, keeper, variables)
+        return _with_hooks(site, DeployRequest.back_to(target), who, keeper, facts=facts, variables=variables)
 
 
 def _with_hooks(
-    site: Site, request: DeployRequest, who: Mapping[str, str], keeper: Keeper, variables: Mapping[str, str]
+    site: Site,
+    request: DeployRequest,
+    who: Mapping[str, str],
+    keeper: Keeper,
+    *,
+    facts: Facts,
+    variables: Mapping[str, str],
 ) -> Deployed:
-    live = site.engine.facts().release
+    live = facts.release
     occasion = Occasion(str(request.version), live.version if live else "", f"{who['who']} on {who['where']}")
     started = time.monotonic()
-    run_hook(site.settings, "pre-deploy", occasion, site.report)
+    if run_hook(site.settings, "pre-deploy", occasion, site.report):
+        facts = site.engine.facts()
     try:
-        done = deploy_locked(site, request, who, keeper, variables)
+        done = deploy_locked(site, request, who, keeper, facts=facts, variables=variables)
     except FlotteqError as error:
         failed = replace(occasion, result="failed", error=error.message, seconds=time.monotonic() - started)
         run_after(site.settings, "deploy-failed", failed, site.report)
@@ -73,11 +81,21 @@ def _with_hooks(
 
 
 def deploy_locked(
-    site: Site, request: DeployRequest, who: Mapping[str, str], keeper: Keeper, variables: Mapping[str, str]
+    site: Site,
+    request: DeployRequest,
+    who: Mapping[str, str],
+    keeper: Keeper,
+    *,
+    facts: Facts,
+    variables: Mapping[str, str],
 ) -> Deployed:
-    """Deploy under a lock that the caller holds; see ``deploy``."""
+    """Deploy under a lock that the caller holds; see ``deploy``.
+
+    Args:
+        facts: the host now, repaired.
+    """
     started = time.monotonic()
-    prepared = Preparation(site, request, who, repair(site, keeper), variables)
+    prepared = Preparation(site, request, who, facts, variables)
     run_steps(prepared.steps(), site.report, keeper)
     tally, answers, live = Tally(), None, 0.0
     if not prepared.nothing_to_do:

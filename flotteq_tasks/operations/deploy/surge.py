@@ -23,9 +23,8 @@ class Turn:
 
     def apply(self, note: StepNote) -> None:
         """Start, wait, check, switch this service, remove its old containers."""
-        engine, deploy = self.site.engine, self.site.settings.deploy
-        fresh = engine.start_beside({self.service: self.prepared.replicas(self.service)})
-        engine.wait_healthy(fresh, limit=deploy.health_timeout)
+        engine = self.site.engine
+        fresh = engine.start_beside({self.service: self.prepared.replicas(self.service)}, engine.facts())
         check_containers(self.site, fresh)
         self.new.extend(fresh)
         self._send_to(self.new)
@@ -35,12 +34,12 @@ class Turn:
     def undo(self) -> None:
         """Start the live release's containers again where they are gone, send requests there, remove the new ones."""
         live, engine = self.prepared.facts.release, self.site.engine
-        present = engine.facts().of(self.service)
+        facts = engine.facts()
+        present = facts.of(self.service)
         old = [one for one in present if one.id in {known.id for known in self.prepared.facts.instances}]
         fresh = [one for one in present if one not in old]
         if live is not None and not old:
-            old = engine.start_beside({self.service: self.prepared.replicas(self.service)}, release=live.id)
-            engine.wait_healthy(old, limit=self.site.settings.deploy.health_timeout)
+            old = engine.start_beside({self.service: self.prepared.replicas(self.service)}, facts, release=live.id)
         self.new[:] = [one for one in self.new if one.service != self.service]
         if old:
             self._send_to([*self.new, *old])
@@ -66,14 +65,12 @@ def check_containers(site: Site, instances: Sequence[Instance]) -> None:
         one.name: f"http://{one.name}:{services[one.service].port}{services[one.service].health.path}"
         for one in instances
     }
-    answers = site.engine.ask(addresses) if addresses else {}
+    answers = site.engine.ask(addresses, instances) if addresses else {}
     bad = []
     for one in instances:
         status, body = answers[one.name]
         wrong = verification.problem(status, body, services[one.service].health.expect)
         if wrong:
             bad.append(f"{one.name}: {wrong}")
-    # A container may have died since it was healthy: its state and its log say why, a refused connection does not.
-    site.engine.wait_healthy(instances, limit=site.settings.deploy.health_timeout)
     if bad:
         raise Unhealthy("new containers do not answer as they must: " + "; ".join(bad), hint="inv logs")

@@ -51,6 +51,7 @@ def test_whole_text(command: Command, text: str) -> None:
 def test_the_whole_script_of_a_dump() -> None:
     dump = f"{EXEC} --no-TTY store pg_dump -Fc -U owner -d fleet"
     contents = f"{EXEC} --no-TTY store pg_restore --list"
+    count = postgres.count_tables(COMPOSE, DATABASE)
     command = postgres.dump_to_file(COMPOSE, DATABASE, "/backups/a b.dump")
     assert command.argv() == [
         "sh",
@@ -58,6 +59,8 @@ def test_the_whole_script_of_a_dump() -> None:
         f"""set -eu
 path=$1
 umask 077
+tables=$({count})
+[ "$tables" -gt 0 ] || {{ echo empty; exit 0; }}
 mkdir -p "$(dirname "$path")"
 trap 'rm -f "$path.part"' EXIT
 {dump} > "$path.part"
@@ -70,17 +73,23 @@ stat -c %s "$path"
     ]
 
 
-def _dump(tmp_path: Path, pg_dump: str, pg_restore: str) -> tuple[int, Path]:
-    for name, body in (("docker", DOCKER), ("pg_dump", pg_dump), ("pg_restore", pg_restore)):
+def _dump(tmp_path: Path, pg_dump: str, pg_restore: str, *, tables: int = 3) -> tuple[int, str, Path]:
+    programs = (("docker", DOCKER), ("pg_dump", pg_dump), ("pg_restore", pg_restore), ("psql", f"echo {tables}"))
+    for name, body in programs:
         fake_program(tmp_path / "bin", name, body)
     target = tmp_path / "b" / "x.dump"
     done = execute(postgres.dump_to_file(COMPOSE, DATABASE, str(target)), path=tmp_path / "bin")
-    return done.returncode, target
+    return done.returncode, done.stdout, target
 
 
 def test_a_dump_that_reads_back_appears_for_nobody_else_to_read(tmp_path: Path) -> None:
-    code, target = _dump(tmp_path, "printf content", "grep -q content")
-    assert (code, target.read_text(), target.stat().st_mode & 0o777) == (0, "content", 0o600)
+    code, said, target = _dump(tmp_path, "printf content", "grep -q content")
+    assert (code, said, target.read_text(), target.stat().st_mode & 0o777) == (0, "7\n", "content", 0o600)
+
+
+def test_of_an_empty_database_there_is_no_dump(tmp_path: Path) -> None:
+    code, said, target = _dump(tmp_path, "printf content", "true", tables=0)
+    assert (code, said, target.parent.exists()) == (0, "empty\n", False)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +98,7 @@ def test_a_dump_that_reads_back_appears_for_nobody_else_to_read(tmp_path: Path) 
     ids=["the dump fails", "the dump does not read back"],
 )
 def test_of_a_failed_dump_nothing_is_left(tmp_path: Path, pg_dump: str, pg_restore: str) -> None:
-    code, target = _dump(tmp_path, pg_dump, pg_restore)
+    code, _, target = _dump(tmp_path, pg_dump, pg_restore)
     assert (code, list(target.parent.iterdir())) == (1, [])
 
 

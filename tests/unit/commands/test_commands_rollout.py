@@ -22,7 +22,7 @@ PINNED = f"{REFERENCE}@sha256:ab"
         (rollout.activate("/s", "/d"), ["/s", "/d"]),
         (rollout.wait_healthy(["i", "j"], limit=9), ["9", "i", "j"]),
         (rollout.diagnose("i", lines=50), ["50", "i"]),
-        (rollout.probe("edge", ["http://a/"]), ["edge", "http://a/"]),
+        (rollout.probe("p", "edge", ["http://a/"]), ["p", "edge", "http://a/"]),
         (rollout.retire(["i"], grace=30), ["30", "i"]),
         (rollout.keep_edge("/d"), ["/d"]),
     ],
@@ -159,6 +159,31 @@ def test_containers_that_vanished_end_the_wait(docker: Docker) -> None:
     assert docker.run(rollout.wait_healthy(["i"], limit=60), "echo 'no such object' >&2; exit 1") == (3, "")
 
 
+def test_new_containers_are_waited_for_and_those_from_before_are_not(docker: Docker) -> None:
+    answer = """case $1 in
+      ps) case $* in *service=core\\ *) printf 'old\\nnew\\n' ;; *) echo other ;; esac ;;
+      *) shift 3; for id; do echo "$id running healthy 0 0 false"; done ;;
+    esac"""
+    assert docker.run(rollout.wait_new("p", ["core", "web"], ["old"], limit=9), answer) == (0, "")
+    assert docker.calls[-1].endswith(" new other")
+
+
+def test_where_nothing_is_new_nothing_is_waited_for(docker: Docker) -> None:
+    assert docker.run(rollout.wait_new("p", ["core"], ["old"], limit=9), "echo old") == (0, "")
+    assert len(docker.calls) == 1
+
+
+def test_a_probe_without_an_edge_says_so(docker: Docker) -> None:
+    assert docker.run(rollout.probe("p", "edge", ["http://a/"]), "exit 0") == (rollout.NO_EDGE, "")
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_one_off_container_leaves_nothing_of_its_name(docker: Docker, code: int) -> None:
+    run = rollout.alone("x", Command("docker", "run", "a b"))
+    assert docker.run(run, f"[ $1 != run ] || exit {code}")[0] == code
+    assert docker.calls == ["rm --force x", "run a b", "rm --force x"]
+
+
 def test_a_diagnosis_is_the_state_and_then_both_streams_of_the_log(docker: Docker) -> None:
     answer = "case $1 in inspect) echo '{\"A\":1}' ;; logs) echo out; echo err >&2 ;; esac"
     assert docker.run(rollout.diagnose("i", lines=7), answer) == (0, '{"A":1}\nout\nerr\n')
@@ -166,13 +191,14 @@ def test_a_diagnosis_is_the_state_and_then_both_streams_of_the_log(docker: Docke
 
 
 def test_a_probe_prints_body_and_code_on_one_line_each(docker: Docker) -> None:
-    answer = "printf '{\"a\":\\n1} 200'"
-    code, out = docker.run(rollout.probe("edge", ["http://a:1/x", "http://b:1/"]), answer)
+    answer = "case $1 in ps) echo id-edge ;; *) printf '{\"a\":\\n1} 200' ;; esac"
+    code, out = docker.run(rollout.probe("p", "edge", ["http://a:1/x", "http://b:1/"]), answer)
     assert (code, out) == (0, 'probe http://a:1/x {"a": 1} 200\nprobe http://b:1/ {"a": 1} 200\n')
 
 
 def test_a_probe_that_fails_does_not_end_the_others(docker: Docker) -> None:
-    code, out = docker.run(rollout.probe("edge", ["http://a/", "http://b/"]), "echo 'curl: (7) refused'; exit 7")
+    answer = "[ $1 != ps ] || { echo id-edge; exit 0; }; echo 'curl: (7) refused'; exit 7"
+    code, out = docker.run(rollout.probe("p", "edge", ["http://a/", "http://b/"]), answer)
     assert (code, out) == (0, "probe http://a/ curl: (7) refused \nprobe http://b/ curl: (7) refused \n")
 
 

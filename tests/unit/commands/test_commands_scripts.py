@@ -10,7 +10,7 @@ import pytest
 from unit_support import execute, fake_program, shellcheck
 
 import flotteq_tasks.commands
-from flotteq_tasks.commands import certbot, facts, keeper, nginx, postgres, redis, rollout
+from flotteq_tasks.commands import batch, certbot, facts, keeper, nginx, postgres, redis, rollout
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.model.stack import Database
@@ -24,7 +24,11 @@ COMMANDS = {
     "activate": rollout.activate("/s", "/d"),
     "wait_healthy": rollout.wait_healthy(["a"], limit=1),
     "diagnose": rollout.diagnose("a", lines=1),
-    "probe": rollout.probe("e", ["a"]),
+    "probe": rollout.probe("p", "e", ["a"]),
+    "wait_new": rollout.wait_new("p", ["s"], ["i"], limit=1),
+    "monitor": rollout.monitor("p", "e", ["d"], ["c"], seconds=1, enough=1, percent=1),
+    "alone": rollout.alone("n", Command("true")),
+    "batch": batch.batch([Command("true")], "m"),
     "retire": rollout.retire(["a"], grace=1),
     "keep_edge": rollout.keep_edge("/d"),
     "dump": postgres.dump_to_file(COMPOSE, DATABASE, "/p"),

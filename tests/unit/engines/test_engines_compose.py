@@ -10,8 +10,8 @@ from unit_support import DIGEST, fleet, instance
 
 from flotteq_tasks.commands import rollout
 from flotteq_tasks.commands.facts import read_facts
-from flotteq_tasks.commands.shell import Command
-from flotteq_tasks.engines.base import Change, Image
+from flotteq_tasks.commands.shell import Command, Raw
+from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose import files
 from flotteq_tasks.engines.compose.engine import ComposeEngine, _image
 from flotteq_tasks.host.base import Done
@@ -181,43 +181,55 @@ RUNNING = tuple(instance(name, image=image) for name, image in IMAGES.items())
 )
 def test_why_a_service_is_replaced(changed: dict[str, object], reason: str | None) -> None:
     there = [instance("core", **{"image": "core:v2", **changed}) if one.service == "core" else one for one in RUNNING]
-    hashes = "".join(f"{name} hash-1\n" for name in IMAGES)
-    engine = _engine({"*config --hash '*'": hashes})
-    found = engine.changes(Release("r2", "v2", IMAGES), Facts(instances=tuple(there)))
+    found = _engine({}).changes(_staged(), Facts(instances=tuple(there)))
     assert found == ([Change("core", reason)] if reason else [])
 
 
-def test_the_hashes_are_those_of_the_staged_release() -> None:
-    engine = _engine({"*": ""})
-    engine.changes(Release("r2", "v2", {}), Facts())
-    staged = BASE.replace("/srv/fleet/.env", "/srv/fleet/releases/r2/files/.env").replace(
-        "/srv/fleet/docker", "/srv/fleet/releases/r2/files/docker"
-    )
-    assert _host(engine).transcript == [f"{staged} config --hash '*'"]
+def _staged() -> Staged:
+    return Staged(Release("r2", "v2", IMAGES), {}, dict.fromkeys(IMAGES, "hash-1"))
 
 
 def test_one_old_container_among_new_ones_is_a_change() -> None:
     there = (*RUNNING, instance("core", 2, image="core:v1"))
-    engine = _engine({"*": "".join(f"{name} hash-1\n" for name in IMAGES)})
-    assert engine.changes(Release("r2", "v2", IMAGES), Facts(instances=there)) == [Change("core", "image")]
+    assert _engine({}).changes(_staged(), Facts(instances=there)) == [Change("core", "image")]
 
 
 # --- starting and stopping
 
 
+WAIT = str(rollout.wait_healthy(["id-core-1"], limit=5))
+DIAGNOSE = str(rollout.diagnose("id-core-1", lines=50))
+
+
+def _answer(code: int, out: str) -> Done:
+    return Done(Command(""), code, out=out)
+
+
+UP = f"{BASE} up --detach --no-deps --no-build --no-recreate --scale=core=2 core"
+WAIT_NEW = str(rollout.wait_new("fleet", ["core"], ["id-core-1"], limit=5))
+BEFORE = Facts(instances=(instance("core", 1),))
+
+
 def test_new_containers_are_started_beside_the_old_ones_and_found_by_id() -> None:
-    old, new = instance("core", 1), instance("core", 2)
-    engine = _engine({FACTS: [_facts(old), _facts(old, new)], "*": ""})
-    assert [one.id for one in engine.start_beside({"core": 1})] == ["id-core-2"]
-    assert f"{BASE} up --detach --no-deps --no-build --no-recreate --scale=core=2 core" in _host(engine).transcript
+    after = _facts(instance("core", 1), instance("core", 2), instance("store", 1))
+    engine = _engine({UP: "", WAIT_NEW: "", FACTS: after})
+    assert [one.id for one in engine.start_beside({"core": 1}, BEFORE)] == ["id-core-2"]
+    assert _host(engine).transcript == [UP, WAIT_NEW, FACTS]
 
 
-def test_a_start_that_fails_leaves_no_new_container() -> None:
-    old, new = instance("core", 1), instance("core", 2)
-    engine = _engine({FACTS: [_facts(old), _facts(old, new)], f"{BASE} up *": 1, "*": ""})
-    with pytest.raises(CommandFailed):
-        engine.start_beside({"core": 1})
-    assert _host(engine).transcript[-1] == str(rollout.retire(["id-core-2"], grace=3))
+def test_a_start_that_fails_is_an_error_of_its_own() -> None:
+    with pytest.raises(CommandFailed, match="exit code 1"):
+        _engine({UP: 1}).start_beside({"core": 1}, BEFORE)
+
+
+def test_a_new_container_that_does_not_become_healthy_is_diagnosed() -> None:
+    engine = _engine({
+        UP: "", WAIT_NEW: _answer(3, "id-core-2 exited - 0 1 false\n"),
+        FACTS: _facts(instance("core", 1), instance("core", 2, state="exited")),
+        str(rollout.diagnose("id-core-2", lines=50)): '{"Status":"exited","ExitCode":1}\nlog line\n',
+    })  # fmt: skip
+    with pytest.raises(Unhealthy, match="core: its process ended with exit code 1"):
+        engine.start_beside({"core": 1}, BEFORE)
 
 
 def test_services_are_started_in_place_and_waited_for() -> None:
@@ -241,14 +253,6 @@ def test_nothing_is_asked_of_the_host_for_no_containers(call: str) -> None:
     engine = _engine({})
     engine.wait_healthy([], limit=5) if call == "wait" else engine.retire([])
     assert _host(engine).transcript == []
-
-
-WAIT = str(rollout.wait_healthy(["id-core-1"], limit=5))
-DIAGNOSE = str(rollout.diagnose("id-core-1", lines=50))
-
-
-def _answer(code: int, out: str) -> Done:
-    return Done(Command(""), code, out=out)
 
 
 @pytest.mark.parametrize(
@@ -279,43 +283,59 @@ def test_containers_that_vanish_during_the_wait_are_an_error() -> None:
         _engine({WAIT: 3}).wait_healthy([instance("core")], limit=5)
 
 
-MIGRATE = (
-    f"{BASE} run --rm --no-deps --no-TTY --quiet-pull --name fleet-migrate "
-    "--entrypoint /opt/entrypoint/secrets-to-env core migrate up"
+MIGRATE = Command(
+    Raw(
+        f"{BASE} run --rm --no-deps --no-TTY --quiet-pull --name fleet-migrate "
+        "--entrypoint /opt/entrypoint/secrets-to-env core migrate up"
+    )
 )
+ALONE = f"* flotteq fleet-migrate {MIGRATE}"
 REMOVE = "docker rm --force fleet-migrate"
 
 
-@pytest.mark.parametrize("code", [0, 1])
-def test_a_one_off_container_is_removed_before_and_after(code: int) -> None:
-    engine = _engine({MIGRATE: code, REMOVE: 1})
-    try:
+def test_a_command_runs_once_in_a_container_of_its_own() -> None:
+    engine = _engine({ALONE: "done"})
+    assert engine.run_once("core", ["migrate", "up"], name="fleet-migrate", limit=9).out == "done"
+    assert len(_host(engine).transcript) == 1
+
+
+def test_a_one_off_container_whose_command_failed_is_removed() -> None:
+    engine = _engine({ALONE: 7, REMOVE: 1})
+    with pytest.raises(CommandFailed) as caught:
         engine.run_once("core", ["migrate", "up"], name="fleet-migrate", limit=9)
-    except CommandFailed as error:
-        assert error.code == code
-    assert _host(engine).transcript == [REMOVE, MIGRATE, REMOVE]
+    assert caught.value.code == 7
+    assert _host(engine).transcript[-1] == REMOVE
+
+
+PROBE = str(rollout.probe("fleet", "front", ["http://a:1/x", "http://b:1/", "http://c/"]))
+ADDRESSES = {"a": "http://a:1/x", "b": "http://b:1/", "c": "http://c/"}
 
 
 def test_addresses_are_asked_from_inside_the_edge() -> None:
     out = 'probe http://a:1/x {"a": 1} 200\nprobe http://b:1/ curl: (7) refused  000\nnoise\n'
-    command = str(rollout.probe("fleet-front-1", ["http://a:1/x", "http://b:1/", "http://c/"]))
-    by_id = str(rollout.probe("id-front-1", ["http://a:1/x", "http://b:1/", "http://c/"]))
-    engine = _engine({FACTS: _facts(instance("front")), command: out, by_id: out})
-    assert engine.ask({"a": "http://a:1/x", "b": "http://b:1/", "c": "http://c/"}) == {
+    assert _engine({PROBE: out}).ask(ADDRESSES, []) == {
         "a": (200, '{"a": 1}'), "b": (0, "curl: (7) refused"), "c": (0, "no answer"),
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("edge", [[], [instance("front", state="exited")]], ids=["none", "stopped"])
-def test_without_an_edge_nothing_can_be_asked(edge: list[Instance]) -> None:
+def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connection() -> None:
+    engine = _engine({
+        PROBE: "probe http://a:1/x curl: (7) refused  000\n", WAIT: _answer(3, "id-core-1 exited - 0 1 false\n"),
+        DIAGNOSE: '{"Status":"exited","ExitCode":1}\nlog line\n',
+    })  # fmt: skip
+    with pytest.raises(Unhealthy, match="core: its process ended with exit code 1"):
+        engine.ask(ADDRESSES, [instance("core")])
+
+
+def test_without_an_edge_nothing_can_be_asked() -> None:
     with pytest.raises(FlotteqError, match=r"^fake: the edge is not running$"):
-        _engine({FACTS: _facts(*edge)}).ask({"a": "http://a/"})
+        _engine({PROBE: rollout.NO_EDGE}).ask(ADDRESSES, [instance("core")])
 
 
 def test_volumes_carry_the_project() -> None:
     engine = _engine({"*": ""})
-    engine.prepare(["fleet_data"])
-    assert _host(engine).transcript[1:] == ["docker volume create --label=com.flotteq.project=fleet fleet_data"]
+    engine.activate("r2", volumes=["fleet_data"])
+    assert _host(engine).transcript[-1] == "docker volume create --label=com.flotteq.project=fleet fleet_data"
 
 
 # --- files
@@ -404,26 +424,36 @@ def test_a_compose_file_that_does_not_exist_is_named() -> None:
         files.release_files(fleet(project=project), RELEASE)
 
 
+STAGED = BASE.replace("/srv/fleet/.env", "/srv/fleet/releases/r2/files/.env").replace(
+    "/srv/fleet/docker", "/srv/fleet/releases/r2/files/docker"
+)
+READ = {"*config --format json": '{"name": "fleet"}', "*config --hash '*'": "core hash-1\nstore hash-2\n"}
+
+
 def test_staging_uploads_the_files_beside_the_live_ones_and_records_their_hashes() -> None:
-    engine = _engine({})
+    engine = _engine(READ)
     staged = engine.stage(RELEASE)
     assert _host(engine).transcript == [
         "write /srv/fleet/releases/r2/files/.env",
         "write /srv/fleet/releases/r2/files/docker-compose.production.yml",
         "write /srv/fleet/releases/r2/files/entrypoint/redis-with-password",
         "write /srv/fleet/releases/r2/files/entrypoint/secrets-to-env",
+        f"{STAGED} config --format json",
+        f"{STAGED} config --hash '*'",
     ]
     content = _host(engine).file("/srv/fleet/releases/r2/files/docker-compose.production.yml").content
-    assert staged.files["docker-compose.production.yml"] == sha256(content).hexdigest()
-    assert (staged.id, staged.images) == (RELEASE.id, RELEASE.images)
+    assert staged.release.files["docker-compose.production.yml"] == sha256(content).hexdigest()
+    assert (staged.release.id, staged.release.images) == (RELEASE.id, RELEASE.images)
+    assert (staged.config, staged.marks) == ({"name": "fleet"}, {"core": "hash-1", "store": "hash-2"})
 
 
 def test_two_releases_with_the_same_settings_have_the_same_hashes() -> None:
-    first, second = (_engine({}).stage(replace(RELEASE, id=name)) for name in ("r2", "r3"))
+    first, second = (_engine(READ).stage(replace(RELEASE, id=name)).release for name in ("r2", "r3"))
     assert first.files == second.files
 
 
-def test_activation_copies_the_staged_files() -> None:
-    engine = _engine({"*": ""})
-    engine.activate("r2")
-    assert _host(engine).transcript == [str(rollout.activate("/srv/fleet/releases/r2/files", "/srv/fleet"))]
+def test_activation_copies_the_staged_files_and_hands_on_what_others_said() -> None:
+    engine = _engine({"echo hello": "hello", "*": ""})
+    done = engine.activate("r2", then=[Command("echo", "hello")])
+    assert _host(engine).transcript[0] == str(rollout.activate("/srv/fleet/releases/r2/files", "/srv/fleet"))
+    assert [one.out for one in done] == ["hello"]

@@ -5,7 +5,7 @@ Every call of the engine is an entry of the host's transcript, like every comman
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from unit_support import DIGEST, Events, fleet, instance
 
 from flotteq_tasks.commands.shell import Command
-from flotteq_tasks.engines.base import Change, Image
+from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose.engine import ComposeEngine
 from flotteq_tasks.engines.compose.facts import parse_active
 from flotteq_tasks.host.base import Done
@@ -68,6 +68,7 @@ class World:
                 re.compile(r'rm -rf ("\$1/state/)?edge\.before'): self._forget_edge,
                 re.compile(r'rm -f "\$1/state/current\.json"'): self._forget_record,
                 re.compile("kill -HUP"): self._reload,
+                re.compile("^engine retire "): self._retire,
                 re.compile("readlink current"): "rel-1\n",
                 re.compile("pg_tables"): "3\n",
                 re.compile("pg_dump"): "2048\n",
@@ -113,6 +114,11 @@ class World:
         if text != "beat":
             self.journal.append(text)
         return "beat\n" if text == "beat" else "written\n"
+
+    def _retire(self, command: Command, _: bytes) -> str:
+        gone = command.argv()[2:]
+        self.instances = [one for one in self.instances if one.id not in gone]
+        return ""
 
     def _copy(self, source: str, target: str) -> None:
         for path in [path for path in self.host.files if path.startswith(f"{source}/")]:
@@ -176,30 +182,30 @@ class Engine(ComposeEngine):
         self._enter("fetch")
         return {name: Image(one, one if "@" in one else f"{one}@{DIGEST}", 1) for name, one in references.items()}
 
-    def stage(self, release: Release) -> Release:
+    def look(self) -> Command:
+        return Command("engine", "look")
+
+    def seen(self, text: str) -> Facts:
+        return self.facts()
+
+    def stage(self, release: Release) -> Staged:
         self._enter("stage")
-        return release
-
-    def config(self, release_id: str | None = None) -> dict[str, Any]:
-        self._enter("config")
         check = {"test": ["CMD", "true"]}
-        return {"name": "fleet", "services": {name: {"healthcheck": check} for name in self.settings.services}}
+        config = {"name": "fleet", "services": {name: {"healthcheck": check} for name in self.settings.services}}
+        return Staged(release, config, {})
 
-    def changes(self, release: Release, facts: Facts) -> list[Change]:
-        self._enter("changes")
+    def changes(self, staged: Staged, facts: Facts) -> list[Change]:
         return [
             Change(name, "image") for name in self.settings.services
-            if any(one.image != release.images[name] for one in facts.of(name))
+            if any(one.image != staged.release.images[name] for one in facts.of(name))
         ]  # fmt: skip
 
-    def activate(self, release_id: str) -> None:
+    def activate(self, release_id: str, *, volumes: Iterable[str] = (), then: Sequence[Command] = ()) -> list[Done]:
         self._enter("activate")
         self.world.files_release = release_id
+        return self.host.run_all(then)
 
-    def prepare(self, volumes: Iterable[str]) -> None:
-        self._enter("prepare")
-
-    def start_beside(self, counts: Mapping[str, int]) -> list[Instance]:
+    def start_beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Instance]:
         self._enter("start_beside")
         new = [
             instance(name, number, image=image(name, "v2")) for name, count in counts.items()
@@ -212,15 +218,17 @@ class Engine(ComposeEngine):
         self._enter("wait_healthy")
 
     def retire(self, instances: Iterable[Instance]) -> None:
-        gone = {one.id for one in instances}
-        if gone:
-            self._enter("retire")
-            self.world.instances = [one for one in self.world.instances if one.id not in gone]
+        for command in self.retirement(instances):
+            self.host.run(command)
+
+    def retirement(self, instances: Iterable[Instance]) -> list[Command]:
+        gone = [one.id for one in instances]
+        return [Command("engine", "retire", gone)] if gone else []
 
     def run_once(self, service: str, command: Iterable[str], *, name: str, limit: int, **_: Any) -> Done:
         self._enter("run_once")
         return Done(Command("x"), 0, out="migrated\n")
 
-    def ask(self, addresses: Mapping[str, str]) -> dict[str, tuple[int, str]]:
+    def ask(self, addresses: Mapping[str, str], instances: Iterable[Instance]) -> dict[str, tuple[int, str]]:
         self._enter("ask")
         return dict.fromkeys(addresses, (200, '{"status": "ok"}'))

@@ -81,8 +81,8 @@ def test_old_containers_serve_until_the_new_ones_are_healthy_and_asked(world: Wo
     _deploy(world)
     entries = world.host.transcript
     reload = next(index for index, entry in enumerate(entries) if "kill -HUP" in entry)
-    assert [entries.index(f"engine {name}") < reload for name in ("wait_healthy", "ask")] == [True, True]
-    assert entries.index("engine retire") > reload
+    assert [entries.index(f"engine {name}") < reload for name in ("start_beside", "ask")] == [True, True]
+    assert next(at for at, entry in enumerate(entries) if entry.startswith("engine retire")) > reload
 
 
 def test_databases_and_the_edge_stay_as_they_are(world: World) -> None:
@@ -211,10 +211,10 @@ def test_after_a_connection_lost_at_any_entry_the_same_command_repairs_and_deplo
 @pytest.mark.parametrize(
     ("step", "spoil", "kind"),
     [
-        ("checks", lambda world: setattr(world.engine, "ask", lambda addresses: dict.fromkeys(addresses, (500, ""))),
+        ("checks", lambda world: setattr(world.engine, "ask", lambda addresses, _: dict.fromkeys(addresses, (500, ""))),
          PutBack),
         ("containers",
-         lambda world: setattr(world.engine, "wait_healthy", _raiser(Unhealthy("core: unhealthy", hint="look"))),
+         lambda world: setattr(world.engine, "start_beside", _raiser(Unhealthy("core: unhealthy", hint="look"))),
          PutBack),
         ("images", lambda world: setattr(world.engine, "fetch", _raiser(FlotteqError("no"))), FlotteqError),
     ],
@@ -260,7 +260,7 @@ def test_a_switch_that_never_began_is_not_taken_back_to_an_older_copy(world: Wor
 
 
 def test_an_error_that_nobody_foresaw_is_undone_too(world: World) -> None:
-    world.engine.wait_healthy = _raiser(ValueError("a bug"))  # type: ignore[method-assign]
+    world.engine.start_beside = _raiser(ValueError("a bug"))  # type: ignore[method-assign]
     with pytest.raises(Exception):  # noqa: B017
         _deploy(world)
     assert not [one for one in world.instances if one.image == image("core", "v2")]
