@@ -15,35 +15,27 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
 _FETCH = """
 format=$1 limit=$2; shift 2
-store=$(docker info --format '{{.DockerRootDir}}/image/{{.Driver}}' 2>/dev/null || true)
-known=$store/distribution/diffid-by-digest/sha256
-# Bytes of the layers that this engine does not have; "?" where the store or the manifest cannot tell.
-missing() {
-  docker image inspect "$1" >/dev/null 2>&1 && case $1 in *@sha256:*) echo 0; return ;; esac
-  [ -d "$known" ] || { echo '?'; return; }
-  timeout 20 docker manifest inspect --insecure "$1" >"$work/$2.manifest" 2>/dev/null || { echo '?'; return; }
-  ! grep -q '"manifests"' "$work/$2.manifest" || { echo '?'; return; }
-  awk '/"layers"/ { layers = 1 }
-       !layers { next }
-       /"size"/ { gsub(/[^0-9]/, ""); size = $0 }
-       /"digest"/ { sub(/.*sha256:/, ""); sub(/".*/, ""); print size, $0 }' "$work/$2.manifest" |
-  { total=0; while read -r size digest; do [ -e "$known/$digest" ] || total=$((total + size)); done; echo "$total"; }
-}
 fetch() {
   case $1 in *@sha256:*) docker image inspect "$1" >/dev/null 2>&1 && return 0 ;; esac
   for pause in 1 3 0; do
-    if timeout --kill-after=5 "$limit" docker pull --quiet "$1" >"$work/$2.log" 2>&1; then return 0; fi
+    if timeout --kill-after=5 "$limit" docker pull "$1" >>"$work/$2.log" 2>&1; then return 0; fi
     # An answer of the registry is final; a broken transfer is tried again.
     if grep -qiE 'manifest unknown|not found|denied|unauthorized|no such host' "$work/$2.log"; then return 1; fi
     [ "$pause" = 0 ] || sleep "$pause"
   done
   return 1
 }
+# Only the registry knows how large the layers were that came from it.
+weigh() {
+  sed -nE 's/^([0-9a-f]{12}): (Pull|Download) complete.*/\\1/p' "$work/$2.log" 2>/dev/null | sort -u >"$work/$2.layers"
+  [ -s "$work/$2.layers" ] || return 0
+  timeout 20 docker manifest inspect --insecure "$1" >"$work/$2.manifest" 2>/dev/null || echo '{}' >"$work/$2.manifest"
+}
 number=0 jobs=
 for reference; do
   number=$((number + 1))
-  ( missing "$reference" "$number" >"$work/$number.bytes"
-    if fetch "$reference" "$number"; then echo ok; else echo failed; fi >"$work/$number.state" ) &
+  ( if fetch "$reference" "$number"; then weigh "$reference" "$number"; echo ok; else echo failed; fi \
+      >"$work/$number.state" ) &
   jobs="$jobs $!"
 done
 for job in $jobs; do wait "$job" || true; done
@@ -51,7 +43,11 @@ number=0
 for reference; do
   number=$((number + 1))
   if [ "$(cat "$work/$number.state" 2>/dev/null)" = ok ]; then
-    printf 'image %s %s ' "$reference" "$(cat "$work/$number.bytes")"
+    if [ -s "$work/$number.layers" ]; then
+      printf 'layers %s %s ' "$reference" "$(paste -sd, "$work/$number.layers")"
+      tr -d '\\n' <"$work/$number.manifest"; echo
+    fi
+    printf 'image %s ' "$reference"
     docker image inspect --format "$format" "$reference"
   else
     printf 'failed %s %s\\n' "$reference" "$(tail -n 1 "$work/$number.log" 2>/dev/null | tr -d '\\r')"
@@ -61,10 +57,10 @@ done
 
 
 def fetch(references: Iterable[str], *, limit: int) -> Command:
-    """Pull images side by side and describe each: ``image REF BYTES JSON`` or ``failed REF MESSAGE`` a line.
+    """Pull images side by side and describe each: ``image REF JSON`` or ``failed REF MESSAGE`` a line.
 
-    BYTES is what had to be transferred, ``?`` when that cannot be told. A reference with a digest that the host has is
-    not asked for again.
+    ``layers REF ID,ID MANIFEST`` before it names the layers that had to be transferred, by the first twelve digits of
+    their digest. A reference with a digest that the host has is not asked for again.
 
     Args:
         limit: seconds for one try of one image.

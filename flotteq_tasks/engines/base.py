@@ -1,7 +1,7 @@
 """What an engine must be able to do. Operations know this interface only; Compose is the first to keep it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flotteq_tasks.commands.shell import Command
@@ -17,7 +17,7 @@ class Image:
     Args:
         pinned: reference with digest; the image's id where it has no digest (never came from a registry).
         size: bytes on disk.
-        transferred: bytes that had to be fetched; None where the engine cannot tell.
+        layers: digest → bytes of what had to be fetched; None where the engine cannot tell.
     """
 
     reference: str
@@ -25,7 +25,7 @@ class Image:
     size: int
     entrypoint: tuple[str, ...] = ()
     cmd: tuple[str, ...] = ()
-    transferred: int | None = None
+    layers: Mapping[str, int] | None = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

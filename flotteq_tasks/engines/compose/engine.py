@@ -66,13 +66,15 @@ class ComposeEngine:
         limit = self.settings.deploy.pull_timeout
         done = self.host.run(rollout.fetch(wanted, limit=limit), timeout=limit * 3 + 60)
         images: dict[str, Image] = {}
+        layers: dict[str, Mapping[str, int] | None] = {}
         failed: dict[str, str] = {}
         for line in done.out.splitlines():
             kind, _, rest = line.partition(" ")
             reference, _, text = rest.partition(" ")
-            if kind == "image":
-                transferred, _, described = text.partition(" ")
-                images[reference] = _image(reference, json.loads(described), transferred)
+            if kind == "layers":
+                layers[reference] = _layers(*text.split(" ", maxsplit=1))
+            elif kind == "image":
+                images[reference] = _image(reference, json.loads(text), layers.get(reference, {}))
             elif kind == "failed":
                 failed[reference] = text
         if failed:
@@ -230,7 +232,15 @@ def _staged(release: Release, read: Sequence[Done]) -> Staged:
     return Staged(release, json.loads(read[-2].out), marks)
 
 
-def _image(reference: str, raw: Mapping[str, Any], transferred: str) -> Image:
+def _layers(fetched: str, manifest: str) -> Mapping[str, int] | None:
+    """Digest and bytes of the layers that were fetched; None for a list of manifests, or where none was to be had."""
+    listed = json.loads(manifest).get("layers")
+    if listed is None:
+        return None
+    return {one["digest"]: one["size"] for one in listed if one["digest"].removeprefix("sha256:")[:12] in fetched}
+
+
+def _image(reference: str, raw: Mapping[str, Any], layers: Mapping[str, int] | None) -> Image:
     repository, _, asked = reference.partition("@")
     name = repository.rpartition(":")[0] if ":" in repository.rpartition("/")[2] else repository
     # An image can have several digests of one repository: the one that was asked for stays.
@@ -241,7 +251,7 @@ def _image(reference: str, raw: Mapping[str, Any], transferred: str) -> Image:
         reference=reference,
         pinned=pinned,
         size=int(raw.get("size") or 0),
-        transferred=int(transferred) if transferred.isdigit() else None,
+        layers=layers,
         entrypoint=tuple(raw.get("entrypoint") or ()),
         cmd=tuple(raw.get("cmd") or ()),
     )

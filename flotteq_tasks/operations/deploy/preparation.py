@@ -75,8 +75,13 @@ class Preparation:
     @property
     def transferred(self) -> int | None:
         """Bytes of images that had to be fetched; None where the engine cannot tell."""
-        amounts = {image.reference: image.transferred for image in self.images.values()}
-        return None if None in amounts.values() else sum(amount or 0 for amount in amounts.values())
+        fetched: dict[str, int] = {}
+        for image in self.images.values():
+            if image.layers is None:
+                return None
+            # Images share layers: what came for one of them did not come for the other.
+            fetched.update(image.layers)
+        return sum(fetched.values())
 
     def steps(self) -> list[Step]:
         """None of them needs an undo."""

@@ -63,27 +63,37 @@ IMAGE = 'case "$*" in "pull "*) exit 0 ;; "image inspect --format "*) echo "{}" 
 def test_images_are_pulled_and_described(docker: Docker) -> None:
     assert docker.run(rollout.fetch([REFERENCE, "b:2"], limit=9), IMAGE) == (
         0,
-        f"image {REFERENCE} ? {{}}\nimage b:2 ? {{}}\n",
+        f"image {REFERENCE} {{}}\nimage b:2 {{}}\n",
     )
     assert sorted(call for call in docker.calls if call.startswith("pull")) == [
-        "pull --quiet b:2", f"pull --quiet {REFERENCE}",
+        "pull b:2", f"pull {REFERENCE}",
     ]  # fmt: skip
 
 
+def test_layers_that_were_fetched_are_named_and_the_manifest_tells_their_sizes(docker: Docker) -> None:
+    answer = """case "$*" in
+      "pull "*) printf '%s: Already exists\\n%s: Pull complete\\n' bbbbbbbbbbbb aaaaaaaaaaaa ;;
+      "manifest inspect "*) printf '{"layers":\\n[]}\\n' ;;
+      "image inspect --format "*) echo '{}' ;;
+    esac"""
+    code, out = docker.run(rollout.fetch(["b:2"], limit=9), answer)
+    assert (code, out) == (0, 'layers b:2 aaaaaaaaaaaa {"layers":[]}\nimage b:2 {}\n')
+
+
 def test_a_pinned_image_that_is_there_is_not_asked_for_again(docker: Docker) -> None:
-    assert docker.run(rollout.fetch([PINNED], limit=9), IMAGE) == (0, f"image {PINNED} 0 {{}}\n")
+    assert docker.run(rollout.fetch([PINNED], limit=9), IMAGE) == (0, f"image {PINNED} {{}}\n")
     assert not [call for call in docker.calls if call.startswith("pull")]
 
 
 def test_a_pinned_image_that_is_missing_is_pulled(docker: Docker) -> None:
     answer = f'case "$*" in "image inspect {PINNED}") exit 1 ;; "pull "*) ;; *) echo "{{}}" ;; esac'
-    assert docker.run(rollout.fetch([PINNED], limit=9), answer) == (0, f"image {PINNED} ? {{}}\n")
-    assert f"pull --quiet {PINNED}" in docker.calls
+    assert docker.run(rollout.fetch([PINNED], limit=9), answer) == (0, f"image {PINNED} {{}}\n")
+    assert f"pull {PINNED}" in docker.calls
 
 
 def test_an_image_by_tag_is_asked_for_even_when_it_is_there(docker: Docker) -> None:
     docker.run(rollout.fetch([REFERENCE], limit=9), IMAGE)
-    assert f"pull --quiet {REFERENCE}" in docker.calls
+    assert f"pull {REFERENCE}" in docker.calls
 
 
 @pytest.mark.parametrize(
@@ -104,9 +114,9 @@ def test_a_broken_transfer_is_tried_three_times_an_answer_once(docker: Docker, s
 
 
 def test_one_that_fails_does_not_hide_the_others(docker: Docker) -> None:
-    answer = f'case "$*" in "pull --quiet b:2") echo denied; exit 1 ;; esac\n{IMAGE}'
+    answer = f'case "$*" in "pull b:2") echo denied; exit 1 ;; esac\n{IMAGE}'
     code, out = docker.run(rollout.fetch(["a:1", "b:2", "c:3"], limit=9), answer)
-    assert (code, out) == (0, "image a:1 ? {}\nfailed b:2 denied\nimage c:3 ? {}\n")
+    assert (code, out) == (0, "image a:1 {}\nfailed b:2 denied\nimage c:3 {}\n")
 
 
 def test_a_pull_that_hangs_is_ended(docker: Docker) -> None:

@@ -82,12 +82,14 @@ def test_an_image_is_pinned_by_the_digest_of_its_own_repository(
 
 def test_an_image_tells_its_size_and_how_it_starts() -> None:
     raw = {"id": "i", "digests": None, "size": 7, "entrypoint": ["a"], "cmd": ["b", "c"]}
-    assert _image("x:1", raw, "5") == Image("x:1", "i", 7, transferred=5, entrypoint=("a",), cmd=("b", "c"))
+    assert _image("x:1", raw, {"sha256:a": 5}) == Image(
+        "x:1", "i", 7, layers={"sha256:a": 5}, entrypoint=("a",), cmd=("b", "c")
+    )
 
 
 def test_an_image_without_entrypoint_and_command() -> None:
     raw = {"id": "i", "digests": [], "size": None, "entrypoint": None, "cmd": None}
-    assert _image("x:1", raw, "?") == Image("x:1", "i", 0, transferred=None)
+    assert _image("x:1", raw, None) == Image("x:1", "i", 0, layers=None)
 
 
 # --- fetching
@@ -100,7 +102,7 @@ def _fetch(*lines: str, references: dict[str, str] | None = None) -> dict[str, I
 
 
 def _ok(reference: str) -> str:
-    return f"image {reference} 7 " + json.dumps({"id": "i", "digests": [f"{reference.rpartition(':')[0]}@{DIGEST}"]})
+    return f"image {reference} " + json.dumps({"id": "i", "digests": [f"{reference.rpartition(':')[0]}@{DIGEST}"]})
 
 
 def test_every_service_gets_its_image_and_equal_references_are_asked_for_once() -> None:
@@ -108,6 +110,20 @@ def test_every_service_gets_its_image_and_equal_references_are_asked_for_once() 
     assert {name: image.pinned for name, image in images.items()} == {
         "core": f"r/core:v1@{DIGEST}", "web-app": f"r/core:v1@{DIGEST}",
     }  # fmt: skip
+
+
+LAYERS = [{"digest": "sha256:" + "a" * 64, "size": 5}, {"digest": "sha256:" + "b" * 64, "size": 7}]
+
+
+def test_what_had_to_be_fetched_is_told_by_layer() -> None:
+    said = f"layers r/core:v1 {'a' * 12} {json.dumps({'layers': LAYERS})}"
+    images = _fetch(said, _ok("r/core:v1"), _ok("r/web:v1"), references={"core": "r/core:v1", "web-app": "r/web:v1"})
+    assert {name: image.layers for name, image in images.items()} == {"core": {"sha256:" + "a" * 64: 5}, "web-app": {}}
+
+
+def test_a_list_of_manifests_does_not_tell_what_was_fetched() -> None:
+    images = _fetch(f"layers r/core:v1 {'a' * 12} {{}}", _ok("r/core:v1"), references={"core": "r/core:v1"})
+    assert images["core"].layers is None
 
 
 NO_MANIFEST = "Error response from daemon: manifest for r/core:v1 not found: manifest unknown: manifest unknown"
