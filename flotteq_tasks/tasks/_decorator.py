@@ -1,6 +1,7 @@
 """The task decorator: the signature stays typed, errors become exit codes, SIGTERM undoes like Ctrl-C."""
 
 import functools
+import inspect
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 from flotteq_tasks.host import interruption
-from flotteq_tasks.model.errors import ExitCode, FlotteqError
+from flotteq_tasks.model.errors import ExitCode, FlotteqError, UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +25,24 @@ def _stop(signum: int, frame: object) -> None:
     interruption.ask(ExitCode.INTERRUPTED if signum == signal.SIGINT else ExitCode.TERMINATED)
 
 
+def _check(body: Callable[..., Any], given: dict[str, Any], *, dry: bool) -> None:
+    """Refuse a call whose required values are missing, and a dry run of a task that has none."""
+    parameters = inspect.signature(body).parameters.values()
+    for one in parameters:
+        value, flag = given.get(one.name), "--" + one.name.replace("_", "-")
+        if one.kind is one.KEYWORD_ONLY and one.default is one.empty and value is None:
+            raise UsageError(f"{flag} is missing", hint="inv --help TASK shows the options of a task")
+        if one.default is one.empty and isinstance(value, str) and value.startswith("--"):
+            raise UsageError(f"{flag} has no value: '{value}' is an option", hint="inv --help TASK shows them")
+    if not dry:
+        return
+    if "dry_run" not in given:
+        raise UsageError(
+            "--dry: this task has no dry run; nothing was done", hint="inv plan shows what a deploy would do"
+        )
+    given["dry_run"] = True
+
+
 def _guard(body: Body[P, R]) -> Body[P, R]:
     @functools.wraps(body)
     def run(c: Context, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -32,9 +51,8 @@ def _guard(body: Body[P, R]) -> Body[P, R]:
             raise Exit(code=int(interruption.asked() or 0))
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
-        if c.config.run.dry and "dry_run" in kwargs:
-            kwargs["dry_run"] = True
         try:
+            _check(body, kwargs, dry=c.config.run.dry)
             return body(c, *args, **kwargs)
         except FlotteqError as error:
             if os.environ.get("FLOTTEQ_DEBUG") == "1":
@@ -64,8 +82,10 @@ def task(
 def task(*args: Any, **kwargs: Any) -> Any:
     """Make an Invoke task of a function. Flags get no automatic short forms: ``-v1`` would eat a version's letter."""
     kwargs.setdefault("auto_shortflags", False)
+    # Else a flag without a default takes the next word, whatever it is: `inv deploy --help` would be a version.
+    kwargs.setdefault("positional", [])
     if args:
-        return invoke.tasks.task(auto_shortflags=False)(_guard(args[0]))
+        return invoke.tasks.task(**kwargs)(_guard(args[0]))
 
     def decorate(body: Body[P, R]) -> Any:
         return invoke.tasks.task(**kwargs)(_guard(body))

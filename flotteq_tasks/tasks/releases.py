@@ -18,6 +18,7 @@ def list_(c: Context, *, env: str = "", json: bool = False) -> None:
 
 @task(
     help={"first": "version or id", "second": "version or id", "env": ENV_HELP, "json": JSON_HELP},
+    positional=["first", "second"],
 )
 def diff(c: Context, *, first: str, second: str, env: str = "", json: bool = False) -> None:
     """Show what differs between two releases."""

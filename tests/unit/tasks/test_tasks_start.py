@@ -128,8 +128,11 @@ def inv(project: Path, *words: str, **variables: str) -> subprocess.CompletedPro
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["deploy"], "'deploy.run' did not receive required positional arguments: 'version'"),
-        (["deploy", "-V"], "--version: '-V' is not a version"),
+        (["deploy"], "--version is missing"),
+        (["scale", "--service", "front"], "--replicas is missing"),
+        (["secrets.set", "--help"], "--name has no value: '--help' is an option"),
+        (["--dry", "scale", "--service", "front", "--replicas", "2"], "--dry: this task has no dry run"),
+        (["--dry", "down", "--yes"], "--dry: this task has no dry run"),
         (["deploy", "--version"], "needed value and was not given one"),
         (["deploy", "--version", "v1", "--bogus"], "No idea what '--bogus' is!"),
         (["scale", "--service", "front", "--replicas", "four"], "--replicas 'four' is not a whole number"),
@@ -142,6 +145,12 @@ def test_what_is_typed_wrong_runs_nothing(project: Path, words: list[str], said:
     assert said in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     assert not (project / "docker.log").exists()
+
+
+@pytest.mark.parametrize("name", ["deploy", "build", "exec", "scale", "status"])
+def test_help_is_shown_behind_the_task_too(project: Path, name: str) -> None:
+    done = inv(project, name, "--help")
+    assert (done.returncode, "Options:" in done.stdout) == (0, True)
 
 
 def test_without_a_project_the_error_says_what_is_missing(project: Path) -> None:
