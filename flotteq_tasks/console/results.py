@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.facts import Facts
@@ -33,13 +32,19 @@ def show_deployed(console: Console, done: Deployed) -> None:
     console.line(" · ".join(parts))
 
 
-def show_commands(console: Console, commands: Sequence[tuple[str, Command]]) -> None:
-    """The commands of a rehearsal, secrets masked."""
+def show_commands(console: Console, commands: Sequence[tuple[str, str]]) -> None:
+    """What a rehearsal would run and write, step by step; scripts stand with their arguments, indented."""
+    if console.json:
+        console.document([{"step": step, "command": text} for step, text in commands])
+        return
     if not commands:
         console.line("nothing to do")
-    for step, command in commands:
-        console.line(f"# {step}")
-        console.line(str(command))
+    before = ""
+    for step, text in commands:
+        if step != before:
+            console.line(f"# {step}")
+        before = step
+        console.line("\n".join(f"  {line}" for line in text.rstrip().splitlines()))
 
 
 def show_status(console: Console, status: Status) -> None:

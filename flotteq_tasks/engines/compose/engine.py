@@ -125,13 +125,17 @@ class ComposeEngine:
 
         Compose does not own the volumes: ``down --volumes`` cannot remove data.
         """
+        own = self.activation(release_id, volumes)
+        return self.host.run_all([*own, *then], timeout=240)[len(own) :]
+
+    def activation(self, release_id: str, volumes: Iterable[str]) -> list[Command]:
+        """The commands of ``activate``."""
         label = {"com.flotteq.project": self.settings.project.name}
-        own = [
+        return [
             rollout.activate(f"{self.directory}/releases/{release_id}/files", self.directory),
             script(_DIRECTORIES, self.directory),
             *(docker.volume_create(volume, label) for volume in volumes),
         ]
-        return self.host.run_all([*own, *then], timeout=240)[len(own) :]
 
     def start(self, services: Iterable[str], *, replace: bool = False) -> None:
         """Start services in place and wait until they are healthy."""
@@ -142,11 +146,8 @@ class ComposeEngine:
 
     def start_beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Instance]:
         """Scale each service up by its count; existing containers are not touched, new ones are found by their id."""
-        known, limit = [one.id for one in facts.instances], self.settings.deploy.health_timeout
-        scale = {service: len(facts.of(service)) + count for service, count in counts.items()}
-        up = self._compose(release or None).up(counts, scale=scale)
-        wait = rollout.wait_new(self.settings.project.name, counts, known, limit=limit)
-        done = self.host.run_all([up, wait, self.look()], timeout=180 + limit + 60, check=False)
+        known, limit = {one.id for one in facts.instances}, self.settings.deploy.health_timeout
+        done = self.host.run_all(self.beside(counts, facts, release=release), timeout=180 + limit + 60, check=False)
         if len(done) == 1:
             done[0].check(self.host.name)
         after = self.seen(done[2].out) if len(done) == 3 else self.facts()
@@ -155,6 +156,13 @@ class ComposeEngine:
             self._refuse(done[1], new, limit=limit)
             done[-1].check(self.host.name)
         return new
+
+    def beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Command]:
+        """The commands of ``start_beside``: start, wait, look."""
+        known, limit = [one.id for one in facts.instances], self.settings.deploy.health_timeout
+        scale = {service: len(facts.of(service)) + count for service, count in counts.items()}
+        up = self._compose(release or None).up(counts, scale=scale)
+        return [up, rollout.wait_new(self.settings.project.name, counts, known, limit=limit), self.look()]
 
     def wait_healthy(self, instances: Iterable[Instance], *, limit: int) -> None:
         """Wait for health; fail at once with the log and the likely cause when it cannot come."""

@@ -1,46 +1,101 @@
 """A deploy that prints its commands: prepared for real, so that every decision is the one a deploy would make."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from flotteq_tasks.commands import nginx, postgres, rollout
-from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.model.stack import Service
+from flotteq_tasks.operations import assets, edge_files
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.deploy.preparation import Preparation, rehearsed
 from flotteq_tasks.operations.deploy.request import DeployRequest
 from flotteq_tasks.operations.edge import TAKEN
 
+NEW = "NEW-CONTAINERS"
+OLD_WORKERS = "OLD-WORKERS"
 
-def rehearse(site: Site, request: DeployRequest, variables: Mapping[str, str]) -> list[tuple[str, Command]]:
-    """Prepare and return the rollout's commands, each with its step. Nothing that serves is touched."""
+
+def rehearse(site: Site, request: DeployRequest, variables: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Prepare and return what the rollout would run and write, each with its step. Nothing that serves is touched."""
     facts = site.engine.facts()
     with rehearsed(site, request, f"rehearse {request.version}", facts, variables) as prepared:
-        return [] if prepared.nothing_to_do else commands(prepared)
+        return [] if prepared.nothing_to_do else list(commands(prepared))
 
 
-def commands(prepared: Preparation) -> list[tuple[str, Command]]:
-    """The rollout's commands on the host in their order. Pure."""
-    site, request, facts = prepared.site, prepared.request, prepared.facts
-    settings, compose, directory = site.settings, site.engine.compose, str(site.settings.directory)
-    changed = [one.service for one in prepared.changed]
+def commands(prepared: Preparation) -> Iterator[tuple[str, str]]:
+    """The rollout's commands on the host in their order. Pure.
+
+    What only the rollout itself learns stands in capitals: ids of new containers, old workers of nginx.
+    """
+    settings, changed = prepared.site.settings, [one.service for one in prepared.changed]
     fixed = [name for name in changed if settings.services[name].kind != "rolling"]
-    rolling = {name: prepared.replicas(name) for name in changed if name not in fixed}
-    old = [one.id for name in rolling for one in facts.of(name)]
-    scale = {name: len(facts.of(name)) + count for name, count in rolling.items()}
-    found = [("files", rollout.activate(f"{directory}/releases/{prepared.release.id}/files", directory))]
+    rolling = [name for name in settings.of_kind("rolling") if name in changed]
+    yield from _files(prepared, rolling)
     if fixed:
-        found.append(("services", compose.up(fixed, recreate=True)))
+        yield "services", str(prepared.site.engine.compose.up(fixed, recreate=True))
+    yield from _data(prepared)
+    # One after the other: each service's turn is what all of them do together otherwise.
+    for names in [[name] for name in rolling] if prepared.surge == "one" else [rolling]:
+        yield from _containers(prepared, names)
+    yield from _watch(prepared, rolling)
+
+
+def _files(prepared: Preparation, rolling: list[str]) -> Iterator[tuple[str, str]]:
+    site, release = prepared.site, prepared.release
+    for command in site.engine.activation(release.id, prepared.volumes):
+        yield "files", str(command)
+    if prepared.pushed:
+        yield "files", f"write {', '.join(sorted(prepared.pushed))} below {site.settings.directory}/secrets"
+    for command in [edge_files.look(site), *assets.keep(site, prepared.facts, rolling)]:
+        yield "files", str(command)
+
+
+def _data(prepared: Preparation) -> Iterator[tuple[str, str]]:
+    settings, request, compose = prepared.site.settings, prepared.request, prepared.site.engine.compose
     if not request.skip_backup:
         path = f"{settings.project.backups}/pre-deploy/{prepared.release.id}.dump"
-        found.append(("backup", postgres.dump_to_file(compose, settings.database, path)))
+        yield "backup", str(postgres.dump_to_file(compose, settings.database, path))
     if settings.migrations and not request.skip_migrations:
         name = f"{settings.project.name}-migrate"
         run = compose.run(settings.migrations.service, settings.migrations.command, name=name)
-        found.append(("migrations", run))
-    if rolling:
-        found.append(("containers", compose.up(rolling, scale=scale)))
-    found.append(("switch", rollout.keep_edge(directory)))
-    edge = settings.of_kind("edge")[0]
-    found.append(("switch", nginx.reload(compose, generation="", taken=TAKEN, service=edge)))
-    if old:
-        found.append(("finish", rollout.retire(old, grace=settings.deploy.stop_grace)))
-    return found
+        yield "migrations", str(rollout.alone(name, run))
+
+
+def _containers(prepared: Preparation, names: list[str]) -> Iterator[tuple[str, str]]:
+    site, engine, directory = prepared.site, prepared.site.engine, str(prepared.site.settings.directory)
+    settings, edge = site.settings, site.settings.of_kind("edge")[0]
+    if names:
+        for command in engine.beside({name: prepared.replicas(name) for name in names}, prepared.facts):
+            yield "containers", str(command)
+        addresses = [_address(name, settings.services[name]) for name in names]
+        yield "checks", str(rollout.probe(settings.project.name, edge, addresses))
+        yield "checks", str(rollout.wait_healthy([NEW], limit=settings.deploy.health_timeout))
+    yield "switch", str(rollout.keep_edge(directory))
+    yield "switch", f"write the edge's files below {directory}/nginx"
+    yield "switch", str(nginx.reload(engine.compose, generation="", taken=TAKEN, service=edge))
+
+
+def _watch(prepared: Preparation, rolling: list[str]) -> Iterator[tuple[str, str]]:
+    site, settings, request = prepared.site, prepared.site.settings, prepared.request
+    directory, release = str(settings.directory), prepared.release.id
+    seconds = settings.deploy.monitor if request.soak is None else request.soak
+    if rolling and seconds:
+        domains = [settings.domain(name) for name in rolling if settings.services[name].subdomain]
+        edge = settings.of_kind("edge")[0]
+        percent = max(1, round(settings.deploy.max_failure_ratio * 100))
+        watch = rollout.monitor(
+            settings.project.name, edge, domains, [NEW], seconds=seconds, enough=5, percent=percent
+        )  # fmt: skip
+        yield "verify", str(watch)
+    yield "record", f"write {directory}/releases/{release}/manifest.json and {directory}/state/current.json"
+    old = [one for name in rolling for one in prepared.facts.of(name)]
+    for command in [
+        rollout.keep_edge_of(directory, release),
+        *edge_files.drain_commands(site, [OLD_WORKERS]),
+        *site.engine.retirement(old),
+    ]:
+        yield "clean up", str(command)
+    yield "clean up", "remove what retention does not keep: inv disk shows it"
+
+
+def _address(name: str, service: Service) -> str:
+    return f"http://{NEW}-OF-{name}:{service.port}{service.health.path}"

@@ -16,6 +16,7 @@ from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import edge_files, verification
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
+from flotteq_tasks.operations.deploy.rehearsal import rehearse
 from flotteq_tasks.operations.probing import Tally
 from flotteq_tasks.rendering.nginx import render_edge
 
@@ -264,3 +265,21 @@ def test_an_error_that_nobody_foresaw_is_undone_too(world: World) -> None:
     with pytest.raises(Exception):  # noqa: B017
         _deploy(world)
     assert not [one for one in world.instances if one.image == image("core", "v2")]
+
+
+def test_a_rehearsal_names_what_every_step_would_run_and_runs_nothing_of_it(world: World) -> None:
+    before = dict(world.host.files)
+    found = rehearse(world.site, DeployRequest(Version("v2")), {"GITHUB_ACTOR": "ada"})
+    assert list(dict.fromkeys(step for step, _ in found)) == [
+        "files", "backup", "migrations", "containers", "checks", "switch", "record", "clean up",
+    ]  # fmt: skip
+    assert any("--scale=core=4 --scale=web-app=3 core web-app" in text for _, text in found)
+    assert found[-2][1].startswith("engine retire id-core-1 id-core-2 id-web-app-1")
+    assert (world.served, world.recorded, world.host.files) == (OLD, "v1", before)
+
+
+def test_a_rehearsal_of_one_service_at_a_time_switches_after_each(world: World) -> None:
+    found = rehearse(world.site, DeployRequest(Version("v2"), surge="one"), {})
+    steps = [step for step, _ in found if step in ("containers", "switch")]
+    assert list(dict.fromkeys(steps)) == ["containers", "switch"]
+    assert sum(text.startswith("write the edge") for _, text in found) == 2
