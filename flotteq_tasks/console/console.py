@@ -4,6 +4,7 @@ Talk goes to standard error, results to standard output.
 """
 
 import json as jsonlib
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
@@ -53,6 +54,11 @@ class Console:
     def interactive(self) -> bool:
         """Whether somebody is there to answer a question."""
         return self.mode == "live" and sys.stdin.isatty()
+
+    @property
+    def width(self) -> int:
+        """Columns of standard output; what is no terminal takes any length."""
+        return shutil.get_terminal_size((1 << 10, 24)).columns
 
     def document(self, value: object) -> None:
         """Print one JSON document."""

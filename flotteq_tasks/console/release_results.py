@@ -11,6 +11,9 @@ from flotteq_tasks.operations.plan import Plan
 from flotteq_tasks.operations.releases import Difference, Listed, brief
 from flotteq_tasks.operations.retention import Usage
 
+# Columns of a terminal from which the ids of releases fit, too.
+WIDE = 110
+
 
 def show_releases(console: Console, rows: Sequence[Listed]) -> None:
     """The list, newest first; the live one is marked."""
@@ -20,21 +23,25 @@ def show_releases(console: Console, rows: Sequence[Listed]) -> None:
     if not rows:
         console.line("no release yet: inv deploy --version v1.0.0")
         return
-    head = ("", "VERSION", "ID", "BY", "TOOK", "RESULT", "CHANGED")
-    console.table(head, [_row(one) for one in rows])
+    head = ("", "VERSION", "WHEN (UTC)", "BY", "TOOK", "SIZE", "RESULT", "CHANGED", "ID")
+    shown = len(head) if console.width >= WIDE else len(head) - 1
+    console.table(head[:shown], [_row(one)[:shown] for one in rows], right=[5])
+    if shown < len(head):
+        console.line("\nids, digests, reasons of failures: inv releases --json")
 
 
 def _row(one: Listed) -> tuple[str, ...]:
     release = one.release
-    took = duration(release.seconds) if release.seconds else "-"
     return (
         "*" if one.live else "",
         release.version,
-        release.id,
+        release.created[:16].replace("T", " "),
         release.by,
-        took,
+        duration(release.seconds) if release.seconds else "-",
+        size(release.size) if release.size else "-",
         release.result,
         _services(one.changed),
+        release.id,
     )
 
 

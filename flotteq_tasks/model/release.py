@@ -22,6 +22,7 @@ class Release:
         files: SHA-256 of each rendered file.
         created: UTC, ISO 8601.
         by: who deployed, from where.
+        size: bytes of the images that were built for it, as the engine counts them: shared layers in each.
         seconds: from the start of the rollout until it was verified.
         migrations: names of those that the database had applied when it went live.
         previous: id of the release that was live before.
@@ -36,6 +37,7 @@ class Release:
     replicas: Mapping[str, int] = field(default_factory=dict)
     created: str = ""
     by: str = ""
+    size: int = 0
     seconds: float = 0.0
     migrations: tuple[str, ...] = ()
     previous: str = ""

@@ -124,6 +124,15 @@ def crossed(live: Release | None, target: Release) -> list[str]:
     return [name for name in live.migrations if name not in target.migrations]
 
 
+def first_with(known: Sequence[Listed], names: Sequence[str]) -> Release | None:
+    """The oldest release that applied one of these migrations: the dump before its deploy knows none of them.
+
+    Args:
+        known: newest first.
+    """
+    return next((one.release for one in reversed(known) if set(names) & set(one.release.migrations)), None)
+
+
 @dataclass(frozen=True)
 class Difference:
     """One thing that differs between two releases."""

@@ -128,7 +128,9 @@ class Preparation:
         wanted = self._wanted()
         images.login(self.site.host, self.site.settings, self.variables)
         self.images = self.site.engine.fetch(wanted)
-        self.release = replace(self.release, images={name: image.pinned for name, image in self.images.items()})
+        built = {one.pinned: one.size for name, one in self.images.items() if self.site.settings.services[name].build}
+        pinned = {name: image.pinned for name, image in self.images.items()}
+        self.release = replace(self.release, images=pinned, size=sum(built.values()))
         note.text = f"{len(set(wanted.values()))} images pinned by digest"
 
     def _wanted(self) -> dict[str, str]:

@@ -48,9 +48,16 @@ def rollback(site: Site, to: str, variables: Mapping[str, str]) -> Deployed:
         facts = repair(site, keeper)
         known = releases.all_releases(site)
         target = releases.choose(known, to)
-        live = releases.live(known)
-        for name in releases.crossed(live, target):
+        crossed = releases.crossed(releases.live(known), target)
+        for name in crossed:
             site.report.warn(f"migration {name} stays: {target.version} runs on the newer schema")
+        since = releases.first_with(known, crossed)
+        if since is not None:
+            dump = f"{site.settings.project.backups}/pre-deploy/{since.id}.dump"
+            when = since.created[:16].replace("T", " ")
+            site.report.warn(
+                f"to restore the database from before them ({dump}) would lose all written since {when} UTC"
+            )
         return _with_hooks(site, DeployRequest.back_to(target), who, keeper, facts=facts, variables=variables)
 
 

@@ -13,13 +13,16 @@ from flotteq_tasks.console.ask import ask_secret
 from flotteq_tasks.console.confirm import confirm
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.errors import error_text, show_error
+from flotteq_tasks.console.release_results import show_releases
 from flotteq_tasks.console.table import duration, render_table, size
 from flotteq_tasks.model.errors import FlotteqError, Locked, SecretError, UsageError
 from flotteq_tasks.model.events import Report
 from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.operations.control import Volume
 from flotteq_tasks.operations.doctor import Finding
+from flotteq_tasks.operations.releases import Listed
 from flotteq_tasks.operations.secret_tasks import SecretStatus
 from flotteq_tasks.operations.status import ServiceStatus, Status
 
@@ -245,3 +248,39 @@ def test_results_as_json_are_one_document(show: Callable[[Console], None], capsy
 )
 def test_what_is_said_of_a_secret(here: str, host: str, note: str) -> None:
     assert SecretStatus("x", "generated", here, host).note == note
+
+
+LISTED = [
+    Listed(
+        Release("20261124T211146Z-v2", "v2", {}, created="2026-11-24T21:11:46+00:00", by="ada on ci", size=3 << 20,
+                seconds=32.4), live=True, changed=("core", "web-app", "x"),
+    ),
+    Listed(Release("20261124T200000Z-v1", "v1", {}, created="2026-11-24T20:00:00+00:00", by="bob", result="failed"),
+           live=False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        (
+            "80",
+            "   VERSION  WHEN (UTC)        BY         TOOK     SIZE  RESULT  CHANGED\n"
+            "*  v2       2026-11-24 21:11  ada on ci  32 s  3.0 MiB  good    3 services\n"
+            "   v1       2026-11-24 20:00  bob        -           -  failed\n"
+            "\nids, digests, reasons of failures: inv releases --json\n",
+        ),
+        (
+            "120",
+            "   VERSION  WHEN (UTC)        BY         TOOK     SIZE  RESULT  CHANGED     ID\n"
+            "*  v2       2026-11-24 21:11  ada on ci  32 s  3.0 MiB  good    3 services  20261124T211146Z-v2\n"
+            "   v1       2026-11-24 20:00  bob        -           -  failed              20261124T200000Z-v1\n",
+        ),
+    ],
+)
+def test_releases_fit_the_terminal(
+    columns: str, text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    show_releases(_console(), LISTED)
+    assert capsys.readouterr().out == text
