@@ -41,6 +41,8 @@ section maintenance
 if [ -e "$directory/nginx/state/maintenance.on" ]; then
   echo on; cat "$directory/nginx/state/maintenance.allow" 2>/dev/null || true
 fi
+section lock
+if [ -e "$directory/state/lock" ]; then flock --nonblock "$directory/state/lock" true 2>/dev/null || echo held; fi
 section kept; [ ! -d "$directory/state/edge.before" ] || echo yes
 section scale; cat "$directory/state/scale.json" 2>/dev/null || true
 """

@@ -99,6 +99,7 @@ def show_plan(console: Console, plan: Plan) -> None:
         return
     if not plan.changes:
         console.line(f"{plan.version} is live: nothing to do")
+        _warn(console, plan)
         return
     console.line(f"{plan.live or 'nothing'} → {plan.version}\n")
     rows = [("container", one.service, one.reason) for one in plan.containers]
@@ -108,9 +109,14 @@ def show_plan(console: Console, plan: Plan) -> None:
     rows += [("migration", name, "pending") for name in plan.pending]
     console.table(("WHAT", "NAME", "WHY"), rows)
     console.line()
-    console.line(f"download  {size(plan.download) if plan.download is not None else 'unknown'}")
-    console.line(f"disk      {size(plan.disk_free)} free")
+    fetched = "unknown" if plan.download is None else f"{size(plan.download)} fetched now: the deploy finds it"
+    console.line(f"download  {fetched if plan.download != 0 else 'nothing: the host has all images'}")
+    console.line(f"disk      {size(plan.disk)} needed, {size(plan.disk_free)} free")
     console.line(f"memory    {size(plan.memory)} more while both run, {size(plan.memory_free)} free")
+    _warn(console, plan)
+
+
+def _warn(console: Console, plan: Plan) -> None:
     for warning in plan.warnings:
         console.line(f"! {warning}")
 

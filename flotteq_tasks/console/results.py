@@ -58,12 +58,21 @@ def show_status(console: Console, status: Status) -> None:
     head = ("SERVICE", "VERSION", "REPLICAS", "UP", "HEALTH", "DOMAIN")
     console.table(head, [_service_row(one) for one in status.services])
     console.line()
-    days = status.certificate_days
-    console.line("certificate  " + (f"{days:.0f} days left" if days is not None else "none issued: inv ssl.init"))
+    console.line(f"certificate  {_certificate(status)}")
     if status.maintenance:
         seen = f", but not to {', '.join(status.maintenance_allowed)}" if status.maintenance_allowed else ""
         console.line(f"maintenance  on: every domain answers 503{seen}; inv maintenance.off ends it")
     console.line(f"disk         {size(status.disk_free)} free of {size(status.disk_total)}")
+    if status.busy:
+        console.line("operation    one is at work: inv deploy.status")
+    if status.half_done:
+        console.line("operation    one did not end: inv deploy.resume goes on, inv deploy.abort takes it back")
+
+
+def _certificate(status: Status) -> str:
+    if status.certificate_days is not None:
+        return f"{status.certificate_days:.0f} days left"
+    return "not served: inv ssl.status" if status.certificate_issued else "none issued: inv ssl.init"
 
 
 def _service_row(one: ServiceStatus) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ class OverdueError(Exception):
     def explain(self, where: str, command: Command) -> CommandTimedOut:
         """Return the error for people."""
         return CommandTimedOut(
-            f"{where}: {self.reason}, killed: {command}",
+            f"{where}: {self.reason}, killed: {command.brief()}",
             hint="look at the load of the machine (`uptime`, `df -h`), or raise the limit, then run it again",
             details="\n".join(text(self.error).strip().splitlines()[-20:]),
         )

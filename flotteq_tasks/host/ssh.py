@@ -316,7 +316,7 @@ class SshHost:
 
     def _lost(self, command: Command) -> HostUnreachable:
         return HostUnreachable(
-            f"lost connection to {self.name}; the outcome of the command is unknown: {command}",
+            f"lost connection to {self.name}; the outcome of the command is unknown: {command.brief()}",
             hint="look at the host before you run it again",
         )
 

@@ -41,7 +41,8 @@ class Facts:
 
     Sizes are bytes, ``clock`` is Unix seconds on the host. ``active`` names the containers that the edge sends requests
     to, by service; ``secrets`` gives the fingerprint of each secret's newest value, ``edge_files`` the SHA-256 of
-    each of the edge's files by its path in the project directory. ``edge_kept``: an operation did not end.
+    each of the edge's files by its path in the project directory. ``edge_kept``: a switch did not end. ``locked``:
+    an operation is at work.
     """
 
     engine_version: str = ""
@@ -60,6 +61,7 @@ class Facts:
     active_release: str = ""
     files_release: str = ""
     edge_kept: bool = False
+    locked: bool = False
     edge_files: Mapping[str, str] = field(default_factory=dict)
     maintenance: bool = False
     maintenance_allowed: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ class Release:
         seconds: from the start of the rollout until it was verified.
         migrations: names of those that the database had applied when it went live.
         previous: id of the release that was live before.
+        again: id of the release that this one runs again; a rollback's.
         result: ``good`` or ``failed``; a failed one has a reason.
     """
 
@@ -41,8 +42,14 @@ class Release:
     seconds: float = 0.0
     migrations: tuple[str, ...] = ()
     previous: str = ""
+    again: str = ""
     result: str = GOOD
     reason: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Id of the release that this one is, or runs again."""
+        return self.again or self.id
 
     def to_json(self) -> str:
         """The manifest's text."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from flotteq_tasks.commands import docker
 from flotteq_tasks.commands.shell import script
 from flotteq_tasks.host.base import File
-from flotteq_tasks.model.errors import FlotteqError, UsageError
+from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, UsageError
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.operations import edge_files
 from flotteq_tasks.operations.context import Site, holder
+from flotteq_tasks.operations.deploy.preparation import memory_bytes
 from flotteq_tasks.operations.lock import hold
 from flotteq_tasks.operations.names import known_services, unknown
 from flotteq_tasks.operations.repair import repair
@@ -33,9 +34,22 @@ def scale(site: Site, service: str, replicas: int, variables: Mapping[str, str])
         raise UsageError(f"--replicas {replicas}: at least 1", hint=f"inv stop --service {service}")
     with hold(site.host, site.state, holder(f"scale {service} to {replicas}", variables), site.report) as keeper:
         facts = _live(site, repair(site, keeper))
+        _require_memory(site, facts, service, replicas)
         run = _Scaling(site, facts, service, replicas)
         run_steps(run.steps(), site.report, keeper)
         keeper.write("scaled", service=service, replicas=replicas)
+
+
+def _require_memory(site: Site, facts: Facts, service: str, replicas: int) -> None:
+    more = replicas - sum(one.running for one in facts.of(service))
+    needed = max(0, more) * memory_bytes(site.settings.services[service].memory)
+    if needed > facts.memory_free:
+        gib = 1 << 30
+        raise PreflightFailed(
+            f"{more} more containers of {service} may use {needed / gib:.1f} GiB of memory, "
+            f"{facts.memory_free / gib:.1f} GiB are free on the host; nothing was changed",
+            hint=f"fewer replicas, or a smaller services.{service}.memory in flotteq.toml",
+        )
 
 
 @dataclass

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flotteq_tasks.engines.base import Change
-from flotteq_tasks.operations import database, edge_files
+from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.operations import database, edge_files, releases
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.deploy.preparation import Preparation, rehearsed
 from flotteq_tasks.operations.deploy.request import DeployRequest
 from flotteq_tasks.operations.lock import who_holds
+from flotteq_tasks.operations.preflight import FREE_DISK
 from flotteq_tasks.operations.repair import needs_repair
 
 
@@ -21,7 +23,8 @@ class Plan:
         images: service → (runs now, would run).
         secrets: name → (fingerprint now, fingerprint then).
         files: path → new, changed or gone.
-        download: bytes that were fetched for it; None where the engine cannot tell.
+        download: bytes that were fetched for it, so that the deploy need not; None where the engine cannot tell.
+        disk: bytes that a deploy wants free.
         memory: bytes that old and new containers need on top while both run.
         pending: migrations that would run.
     """
@@ -33,6 +36,7 @@ class Plan:
     secrets: Mapping[str, tuple[str, str]]
     files: Mapping[str, str]
     download: int | None
+    disk: int
     disk_free: int
     memory: int
     memory_free: int
@@ -61,6 +65,7 @@ def make_plan(site: Site, request: DeployRequest, variables: Mapping[str, str]) 
     with rehearsed(site, request, "plan", facts, variables) as prepared:
         pending = _pending(prepared)
         files = _files(prepared)
+        warnings += [*prepared.warnings, *_crossings(site, facts, request)]
     if prepared.surge == "one":
         warnings.append("old and new containers do not fit into memory together: one service after the other")
     return Plan(
@@ -71,12 +76,21 @@ def make_plan(site: Site, request: DeployRequest, variables: Mapping[str, str]) 
         secrets=_differences(facts.release.secrets if facts.release else {}, prepared.release.secrets),
         files=files,
         download=prepared.transferred,
+        disk=FREE_DISK,
         disk_free=facts.disk_free,
         memory=prepared.overlap,
         memory_free=facts.memory_free,
         pending=pending,
         warnings=tuple(warnings),
     )
+
+
+def _crossings(site: Site, facts: Facts, request: DeployRequest) -> list[str]:
+    """An earlier version runs on the schema of the later one: its release tells which migrations it did not know."""
+    known = releases.all_releases(site)
+    same = [one.release for one in known if one.release.version == str(request.version) and not one.live]
+    crossed = releases.crossed(facts.release, same[0]) if same else []
+    return [f"migration {name} stays applied: {request.version} runs on the newer schema" for name in crossed]
 
 
 def _differences(now: Mapping[str, str], then: Mapping[str, str]) -> dict[str, tuple[str, str]]:

@@ -93,7 +93,7 @@ def choose(known: Sequence[Listed], to: str) -> Release:
 
     Args:
         known: newest first.
-        to: version or id; empty: the newest good release that is not of the live version.
+        to: version or id; empty: what was live before the live release, never what was rolled back from.
 
     Raises:
         UsageError: there is none; the good ones are listed.
@@ -101,11 +101,8 @@ def choose(known: Sequence[Listed], to: str) -> Release:
     current = live(known)
     good = [one.release for one in known if one.release.result == GOOD and not one.live]
     if current is not None and to in (current.id, current.version):
-        raise UsageError(f"{to} is live already: there is nothing to roll back")
-    if to:
-        matching = [one for one in good if to in (one.id, one.version)]
-    else:
-        matching = [one for one in good if current is None or one.version != current.version]
+        return current
+    matching = [one for one in good if to in (one.id, one.version)] if to else _before(current, good)
     if matching:
         return matching[0]
     exists = ", ".join(dict.fromkeys(one.version for one in good)) or "none"
@@ -115,6 +112,27 @@ def choose(known: Sequence[Listed], to: str) -> Release:
     )
     error.exit_code = UsageError.exit_code.FAILED
     raise error
+
+
+def _before(current: Release | None, good: Sequence[Release]) -> list[Release]:
+    """Good releases of another version that a second rollback may go to, the right one first.
+
+    After a rollback the live release is an old one again: before it came what was live before that old one.
+    """
+    if current is None:
+        return list(good)
+    by_id = {one.id: one for one in [*good, current]}
+    found: list[Release] = []
+    step = current
+    for _ in good:
+        start = by_id.get(step.origin)
+        before = by_id.get(start.previous) if start else None
+        if before is None:
+            break
+        found, step = [*found, before], before
+    # Retention may have taken a link of that chain: ids sort by time.
+    older = sorted((one for one in good if one.origin < current.origin), key=lambda one: one.origin, reverse=True)
+    return [one for one in [*found, *older] if one.version != current.version]
 
 
 def crossed(live: Release | None, target: Release) -> list[str]:

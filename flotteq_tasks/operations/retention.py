@@ -43,8 +43,14 @@ class Usage:
 
 
 def kept_releases(known: Sequence[Listed], retain: int) -> list[Listed]:
-    """The last good releases, as many failed ones, and the live one. Failed ones never push out a good one."""
-    good = [one for one in known if one.release.result == GOOD][:retain]
+    """The last good releases and the newest of as many versions, as many failed ones, and the live one.
+
+    Failed ones never push out a good one, nor do many releases of one version another version.
+    """
+    every = [one for one in known if one.release.result == GOOD]
+    newest = list({one.release.version: one for one in reversed(every)}.values())
+    newest.sort(key=lambda one: one.release.id, reverse=True)
+    good = [one for one in every if one in every[:retain] or one in newest[:retain]]
     failed = [one for one in known if one.release.result != GOOD][:retain]
     live = [one for one in known if one.live and one not in good]
     return [*good, *failed, *live]

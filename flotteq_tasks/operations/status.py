@@ -8,6 +8,7 @@ from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations import edge_files
 from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.repair import needs_repair
 from flotteq_tasks.operations.verification import Answer, verify_domains
 
 
@@ -33,24 +34,33 @@ class ServiceStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The whole stack. Sizes are bytes; ``certificate_days`` is None while none has been issued."""
+    """The whole stack. Sizes are bytes; ``certificate_days`` is None while none is served.
+
+    Args:
+        busy: an operation is at work.
+        half_done: an operation did not end, and none is at work.
+    """
 
     environment: str
     host: str
     version: str
     release: str
     services: tuple[ServiceStatus, ...]
+    certificate_issued: bool
     certificate_days: float | None
     disk_free: int
     disk_total: int
     domains: tuple[Answer, ...] = field(default=())
     maintenance: bool = False
     maintenance_allowed: tuple[str, ...] = ()
+    busy: bool = False
+    half_done: bool = False
 
     @property
     def ok(self) -> bool:
-        """Whether all services and domains are as they must be."""
-        return all(one.ok for one in self.services) and not any(one.problem for one in self.domains)
+        """Whether all services and domains are as they must be, and nothing is half-done."""
+        answers = not any(one.problem for one in self.domains)
+        return all(one.ok for one in self.services) and answers and not self.half_done
 
 
 def status(site: Site) -> Status:
@@ -64,12 +74,15 @@ def status(site: Site) -> Status:
         version=facts.release.version if facts.release else "",
         release=facts.release.id if facts.release else "",
         services=tuple(service_status(site.settings, facts, name, answers) for name in site.settings.services),
+        certificate_issued=is_issued,
         certificate_days=certificate_days(site.settings) if is_issued else None,
         disk_free=facts.disk_free,
         disk_total=facts.disk_total,
         domains=tuple(answers),
         maintenance=facts.maintenance,
         maintenance_allowed=facts.maintenance_allowed,
+        busy=facts.locked,
+        half_done=not facts.locked and needs_repair(facts, site.settings.of_kind("rolling")),
     )
 
 

@@ -4,7 +4,7 @@ import os
 
 from invoke.context import Context
 
-from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, app
+from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, YES_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
 
@@ -20,6 +20,7 @@ from flotteq_tasks.tasks._decorator import task
         "only": "replace this service only; can be repeated",
         "surge": "all: side by side, one: one service after the other (default: by free memory)",
         "soak": "seconds to watch the new release before the old one goes",
+        "yes": YES_HELP,
         "dry-run": "prepare, then print every command of the rollout instead of running it",
         "json": JSON_HELP,
     },
@@ -33,6 +34,7 @@ def run(
     surge: str = "",
     soak: str = "",
     dry_run: bool = False,
+    yes: bool = False,
     env: str = "",
     first_install: bool = False,
     allow_stateful: bool = False,
@@ -56,6 +58,8 @@ def run(
         skip_migrations=skip_migrations, only=tuple(only), surge=one_of("--surge", surge, ("", "all", "one")),
         soak=number("--soak", soak) if soak else None,
     )  # fmt: skip
+    if allow_stateful and not dry_run:
+        call.confirm("Databases and the edge are replaced where they changed: the site is interrupted.", yes=yes)
     if dry_run:
         show_commands(call.console, rehearse(call.site, request, os.environ))
         return

@@ -30,6 +30,8 @@ _CAUSES = (
     (r"no space left on device", "the disk is full", "inv doctor"),
 )
 
+LOOK = "the last log lines tell why; to look into the image: docker run --rm -it --entrypoint sh IMAGE"
+
 # A crash of Node that was followed by more: FlotteQ's entry point tries migrations, fails and goes on.
 _SURVIVED = re.compile(r"\A((?:docker: .*\n)*)[\s\S]*Node\.js v[\d.]+[^\n]*\n(?=\s*\S)")
 
@@ -54,29 +56,34 @@ def diagnosis(instance: Instance, seen: str, *, limit: int, timed_out: bool, res
         limit: seconds that were waited at most.
         restarts: how often its restart policy has started it again.
     """
-    first, _, log = seen.partition("\n")
+    first, _, rest = seen.partition("\n")
+    ends = re.match(r"(?:docker: .*\n)*", rest)
+    log = rest[ends.end() if ends else 0 :]
     state: dict[str, Any] = json.loads(first) if first.startswith("{") else {}
     health = state.get("Health") or {}
     last_check = ((health.get("Log") or [{}])[-1].get("Output") or "").strip()
-    what = f"not healthy within {limit} s" if timed_out else _state_in_words(state, health, restarts)
-    cause, remedy = likely_cause(state, _SURVIVED.sub(r"\1", log) + f"\n{last_check}")
+    codes = re.findall(r"(?m)^docker: die (\d+)$", rest)
+    what = f"not healthy within {limit} s" if timed_out else _state_in_words(state, health, restarts, codes)
+    cause, remedy = likely_cause(state, _SURVIVED.sub(r"\1", rest) + f"\n{last_check}")
     lines = [f"{instance.name} ({instance.image})"]
     if last_check:
         lines.append(f"last health check: {last_check}")
     lines.append(f"last {len(log.splitlines())} log lines:")
     message = f"{instance.service}: {what}" + (f"; {cause}" if cause else "")
     return Unhealthy(
-        message, hint=remedy.replace("NAME", instance.service), details="\n".join(lines) + "\n" + log.rstrip()
+        message,
+        hint=(remedy or LOOK).replace("NAME", instance.service).replace("IMAGE", instance.image),
+        details="\n".join(lines) + "\n" + log.rstrip(),
     )
 
 
-def _state_in_words(state: dict[str, Any], health: dict[str, Any], restarts: int) -> str:
+def _state_in_words(state: dict[str, Any], health: dict[str, Any], restarts: int, codes: list[str]) -> str:
     if state.get("OOMKilled"):
         return "killed for lack of memory (exit code 137)"
     if state.get("Restarting") or state.get("Status") in ("restarting", "exited", "dead"):
         return f"its process ended with exit code {state.get('ExitCode', '?')}"
     if restarts:
-        return "its process ended and was started again"
+        return "its process ended" + (f" with exit code {codes[-1]}" if codes else "") + " and was started again"
     if health.get("Status") == "unhealthy":
         return f"unhealthy after {health.get('FailingStreak', '?')} failed checks"
     return f"its container is {state.get('Status', 'gone')}"

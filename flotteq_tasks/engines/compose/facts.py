@@ -57,6 +57,7 @@ def parse_facts(text: str) -> Facts:
         },
         maintenance=part.get("maintenance", "").startswith("on"),
         maintenance_allowed=tuple(_ALLOWED.findall(part.get("maintenance", ""))),
+        locked=part.get("lock", "").strip() == "held",
         scale=json.loads(part.get("scale", "").strip() or "{}"),
     )
 

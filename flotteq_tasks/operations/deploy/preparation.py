@@ -45,6 +45,7 @@ class Preparation:
     changed: list[Change] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
     edge: Mapping[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def issued(self) -> bool:
@@ -94,7 +95,7 @@ class Preparation:
         problems = preflight.check_host(settings, self.facts, first_install=self.request.first_install)
         for problem in problems:
             if not problem.fatal:
-                self.site.report.warn(problem.what)
+                self.warn(problem.what)
         fatal = [problem for problem in problems if problem.fatal]
         if fatal:
             raise PreflightFailed(
@@ -111,6 +112,7 @@ class Preparation:
             created=now.isoformat(timespec="seconds"),
             by=f"{self.who['who']} on {self.who['where']}",
             previous=self.facts.release.id if self.facts.release else "",
+            again=self.request.again.origin if self.request.again else "",
         )
         note.text = f"engine {self.facts.engine_version}, compose {self.facts.compose_version}"
 
@@ -189,7 +191,12 @@ class Preparation:
         for name in held:
             edge = services[name].kind == "edge"
             how = "inv nginx.upgrade replaces it" if edge else "--allow-stateful replaces it and interrupts the site"
-            self.site.report.warn(f"{name}: changed; it stays ({how})")
+            self.warn(f"{name}: changed; it stays ({how})")
+
+    def warn(self, text: str) -> None:
+        """Tell it, and remember it for a plan."""
+        self.warnings.append(text)
+        self.site.report.warn(text)
 
 
 @contextmanager

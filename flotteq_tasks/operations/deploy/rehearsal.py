@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from flotteq_tasks.commands import nginx, postgres, rollout
 from flotteq_tasks.model.stack import Service
-from flotteq_tasks.operations import assets, edge_files
+from flotteq_tasks.operations import assets, edge_files, releases
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.deploy.preparation import Preparation, rehearsed
 from flotteq_tasks.operations.deploy.request import DeployRequest
@@ -19,6 +19,12 @@ def rehearse(site: Site, request: DeployRequest, variables: Mapping[str, str]) -
     facts = site.engine.facts()
     with rehearsed(site, request, f"rehearse {request.version}", facts, variables) as prepared:
         return [] if prepared.nothing_to_do else list(commands(prepared))
+
+
+def rehearse_rollback(site: Site, to: str, variables: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Like ``rehearse``, for a rollback; errors as in ``rollback``."""
+    target = releases.choose(releases.all_releases(site), to)
+    return rehearse(site, DeployRequest.back_to(target), variables)
 
 
 def commands(prepared: Preparation) -> Iterator[tuple[str, str]]:

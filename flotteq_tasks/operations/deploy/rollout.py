@@ -112,7 +112,7 @@ class Rollout:
     def backup(self, note: StepNote) -> None:
         """Dump the database before anything reads or changes it."""
         if self.request.skip_backup:
-            note.text = "skipped (--skip-backup)"
+            note.text = "not needed" if self.request.again else "skipped (--skip-backup)"
         else:
             said = database.dump(self.site, self.release.id)
             self.empty, note.text = not said, said or "the database is empty"
@@ -122,8 +122,9 @@ class Rollout:
         migrations = self.settings.migrations
         live = self.facts.release
         if migrations is None or self.request.skip_migrations:
-            note.text = "skipped" if migrations else "none configured"
-            self.release = replace(self.release, migrations=live.migrations if live else ())
+            note.text = "not needed" if self.request.again else "skipped" if migrations else "none configured"
+            known = self.request.again or live
+            self.release = replace(self.release, migrations=known.migrations if known else ())
             return
         applied, note.text = database.migrate(self.site, migrations, empty=self.empty)
         self.release = replace(self.release, migrations=applied)

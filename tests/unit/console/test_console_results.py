@@ -172,7 +172,7 @@ STATUS = Status(
     "production", "fleet.example", "v1", "r1",
     (CORE, ServiceStatus("web-app", "v1", 1, 2, 1, 59.0, 0, "", "1 of 2 running"),
      ServiceStatus("store", "-", 0, 1, 0, 0.0, 0, "", "not deployed")),
-    12.7, 3 << 30, 10 << 30,
+    True, 12.7, 3 << 30, 10 << 30,
 )  # fmt: skip
 TEXTS: list[tuple[Callable[[Console], None], str]] = [
     (

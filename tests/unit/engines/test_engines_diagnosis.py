@@ -1,6 +1,7 @@
 """Why a container is not healthy, in words."""
 
 import json
+import re
 
 import pytest
 from unit_support import instance
@@ -116,4 +117,12 @@ SURVIVED = "Error: Cannot find module 'ts-node'\n  code: 'MODULE_NOT_FOUND',\n}\
 def test_what_the_entry_point_survived_is_no_cause(log: str, cause: str) -> None:
     state = '{"Status": "running", "Running": true, "ExitCode": 0}'
     found = diagnosis(instance("core"), f"{state}\n{log}", limit=9, timed_out=False, restarts=1)
-    assert found.message == f"core: its process ended and was started again{cause}"
+    code = re.search(r"docker: die (\d+)", log)
+    ended = f"ended with exit code {code.group(1)}" if code else "ended"
+    assert found.message == f"core: its process {ended} and was started again{cause}"
+
+
+def test_log_lines_are_counted_without_what_docker_says_of_the_end() -> None:
+    seen = '{"Status": "running"}\ndocker: die 3\nfirst\nsecond\n'
+    found = diagnosis(instance("core"), seen, limit=9, timed_out=False, restarts=1)
+    assert found.details.endswith("last 2 log lines:\nfirst\nsecond")
