@@ -1,17 +1,24 @@
 """What must be true on this machine and on the host, each with its fix."""
 
+import os
+import re
 import shutil
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from flotteq_tasks.commands import docker
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.local import LocalHost
 from flotteq_tasks.model.errors import FlotteqError
+from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.stack import Settings
-from flotteq_tasks.operations import preflight, secret_store
+from flotteq_tasks.operations import certificates, edge_files, hooks, preflight, repair, secret_store
 from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.edge import test_config
+from flotteq_tasks.settings.loader import lint_env
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ def examine(settings: Callable[[], Settings], site: Callable[[], Site], variable
     )
     findings += _contexts(loaded)
     findings += _names(loaded)
+    findings += _project(loaded)
     return [*findings, *_host(loaded, site)]
 
 
@@ -79,6 +87,17 @@ def _names(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, ", ".join(found))
 
 
+def _project(settings: Settings) -> Iterator[Finding]:
+    lying = [f"hooks/{name}" for name in hooks.NAMES if (path := settings.root / "hooks" / name).is_file()
+             and not os.access(path, os.X_OK)]  # fmt: skip
+    if lying:
+        yield Finding("hooks", f"not executable: {', '.join(lying)}", ok=False, fix=f"chmod +x {' '.join(lying)}")
+    wrong = [one for one in lint_env(settings.root, settings.environment) if one.severity == "error"]
+    if wrong:
+        yield Finding("env file", f"{len(wrong)} lines mean different things to different readers", ok=False,
+                      fix=f"inv env.lint --env {settings.environment}")  # fmt: skip
+
+
 def _host(settings: Settings, site: Callable[[], Site]) -> Iterator[Finding]:
     try:
         here = site()
@@ -86,7 +105,8 @@ def _host(settings: Settings, site: Callable[[], Site]) -> Iterator[Finding]:
     except FlotteqError as error:
         yield Finding("host", error.message, ok=False, fix=error.hint)
         return
-    yield Finding("host", f"{here.host.name} answers")
+    rights = f" as {settings.host.user}, with root rights" if here.host.name != "local" else ""
+    yield Finding("host", f"{here.host.name} answers{rights}")
     problems = preflight.check_host(settings, facts)
     yield from (Finding("host", one.what, ok=False, fix=one.fix) for one in problems)
     if facts.engine_version:
@@ -97,11 +117,62 @@ def _host(settings: Settings, site: Callable[[], Site]) -> Iterator[Finding]:
     yield Finding("disk on host", f"{free:.1f} GiB free of {total:.1f}")
     memory, whole = facts.memory_free / (1 << 30), facts.memory_total / (1 << 30)
     yield Finding("memory on host", f"{memory:.1f} GiB free of {whole:.1f}")
+    yield Finding("clock on host", f"{facts.clock - time.time():+.0f} s beside this machine's")
     try:
         secret_store.settle(settings, facts.secrets)
     except FlotteqError as error:
         yield Finding("secrets", error.message, ok=False, fix=error.hint)
     else:
         yield Finding("secrets", f"{len(settings.secrets)} known, {len(facts.secrets)} on the host")
-    version = facts.release.version if facts.release else "nothing deployed yet"
-    yield Finding("live", version)
+    yield from _stack(here, facts)
+
+
+def _stack(site: Site, facts: Facts) -> Iterator[Finding]:
+    if facts.engine_version:
+        yield from _registry(site, facts)
+    yield from _edge(site, facts)
+    if facts.locked:
+        yield Finding("operation", "one is at work: inv deploy.status")
+    elif repair.needs_repair(facts, site.settings.of_kind("rolling")):
+        yield Finding("operation", "one did not end: something is half-done", ok=False,
+                      fix="inv deploy.resume goes on, inv deploy.abort takes it back")  # fmt: skip
+    yield Finding("live", facts.release.version if facts.release else "nothing deployed yet")
+
+
+def _registry(site: Site, facts: Facts) -> Iterator[Finding]:
+    """Whether the host can fetch: an image that is not there is an answer, too."""
+    settings = site.settings
+    built = next((name for name, service in settings.services.items() if service.build), "")
+    if not built:
+        return
+    version = facts.release.version if facts.release else "v0"
+    reference = settings.reference(built, version)
+    done = site.host.run(docker.manifest(reference), check=False, timeout=30)
+    said = (done.err.strip() or done.out.strip()).rpartition("\n")[2]
+    if done.ok or re.search(r"manifest unknown|no such manifest|not found", said):
+        yield Finding("registry", f"{settings.registry.server} answers the host")
+    else:
+        fix = f"docker login {settings.registry.server}, on the host; or registry.username and its password variable"
+        yield Finding("registry", f"{settings.registry.server} refuses the host: {said[:120]}", ok=False, fix=fix)
+
+
+def _edge(site: Site, facts: Facts) -> Iterator[Finding]:
+    if not any(one.running for name in site.settings.of_kind("edge") for one in facts.of(name)):
+        if facts.installed:
+            yield Finding("edge", "does not run: no domain answers", ok=False, fix="inv logs --service nginx")
+        return
+    try:
+        test_config(site.host, site.engine.compose, service=site.settings.of_kind("edge")[0])
+    except FlotteqError as error:
+        said = (error.details.splitlines() or [error.message])[0]
+        yield Finding("edge files", f"the next start of nginx would fail: {said[:160]}", ok=False,
+                      fix="correct nginx/, then inv nginx.reload")  # fmt: skip
+    else:
+        yield Finding("edge files", "nginx accepts them")
+    days = certificates.served_days(site.settings) if edge_files.issued(facts) else None
+    if days is not None:
+        yield Finding("certificate", f"{days:.0f} days left", ok=days > 0, fix="inv ssl.renew")
+    elif edge_files.issued(facts):
+        yield Finding("certificate", "a name does not serve it", ok=False, fix="inv ssl.status")
+    else:
+        yield Finding("certificate", "a placeholder: none has been issued", ok=not facts.installed, fix="inv ssl.init")

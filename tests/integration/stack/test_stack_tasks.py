@@ -202,7 +202,25 @@ def test_doctor_finds_nothing_wrong(stack: Stack) -> None:
     found = json.loads(stack.inv("doctor", "--json").ok().out)
     assert found["ok"] is True
     looked_at = {one["what"] for one in found["findings"]}
-    assert {"host", "engine on host", "compose on host", "secrets", "live"} <= looked_at
+    assert {
+        "host", "engine on host", "compose on host", "clock on host", "secrets", "registry", "edge files",
+        "certificate", "live",
+    } <= looked_at  # fmt: skip
+
+
+def test_doctor_names_what_would_fail_only_later(stack: Stack) -> None:
+    place = "/opt/flotteq/nginx/http/tls.conf"
+    stack.host(f"cp {place} /tmp/tls.conf; echo 'bogus_directive on;' >> {place}")
+    try:
+        registry = {"FLOTTEQ__REGISTRY__SERVER": "127.0.0.1:9"}
+        done = stack.inv("doctor", "--json", variables=registry)
+    finally:
+        stack.host(f"mv /tmp/tls.conf {place}")
+    found = {one["what"]: one for one in json.loads(done.out)["findings"] if not one["ok"]}
+    assert done.code == 5
+    assert "bogus_directive" in found["edge files"]["found"]
+    assert "127.0.0.1:9 refuses the host" in found["registry"]["found"]
+    assert set(found) == {"edge files", "registry"}
 
 
 def test_ssh_to_the_host(stack: Stack) -> None:
