@@ -37,7 +37,7 @@ exit 1
 """
 
 
-def keeper(state: str, *, lease: int) -> Command:
+def keeper(state: str, *, lease: float) -> Command:
     """Hold the lock below ``state`` until told to release it.
 
     The client sends one line with the holder, then lines for the journal, ``beat`` or ``release``; each is answered by
@@ -46,7 +46,7 @@ def keeper(state: str, *, lease: int) -> Command:
     Args:
         lease: seconds of silence after which the client counts as dead and the lock is given up.
     """
-    return script(_KEEPER, state, lease, interpreter="bash")
+    return script(_KEEPER, state, f"{lease:g}", interpreter="bash")
 
 
 def read_lock(state: str) -> Command:

@@ -215,6 +215,7 @@ class DeploySettings:
     monitor: int = 5
     max_failure_ratio: float = 0.05
     hook_timeout: int = 120
+    lease: int = 45
     retain: int = 5
     assets_hours: int = 48
 

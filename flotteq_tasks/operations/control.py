@@ -13,7 +13,7 @@ from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.operations import edge_files
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy.preparation import memory_bytes
-from flotteq_tasks.operations.lock import hold
+from flotteq_tasks.operations.lock import locked
 from flotteq_tasks.operations.names import known_services, unknown
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import Step, run_steps
@@ -32,7 +32,7 @@ def scale(site: Site, service: str, replicas: int, variables: Mapping[str, str])
         raise UsageError(f"{service} runs once: it keeps data or has ports", hint=f"one of: {', '.join(rolling)}")
     if replicas < 1:
         raise UsageError(f"--replicas {replicas}: at least 1", hint=f"inv stop --service {service}")
-    with hold(site.host, site.state, holder(f"scale {service} to {replicas}", variables), site.report) as keeper:
+    with locked(site, holder(f"scale {service} to {replicas}", variables)) as keeper:
         facts = _live(site, repair(site, keeper))
         _require_memory(site, facts, service, replicas)
         run = _Scaling(site, facts, service, replicas)
@@ -126,7 +126,7 @@ def _each(site: Site, names: Iterable[str], variables: Mapping[str, str], verb: 
     wanted = known_services(site.settings, names) or list(site.settings.services)
     compose = site.engine.compose
     command = {"restart": compose.restart, "start": compose.start, "stop": compose.stop}[verb]
-    with hold(site.host, site.state, holder(f"{verb} {', '.join(wanted)}", variables), site.report) as keeper:
+    with locked(site, holder(f"{verb} {', '.join(wanted)}", variables)) as keeper:
         facts = _live(site, site.engine.facts())
         present = [name for name in wanted if facts.of(name)]
         for name in present:
@@ -141,7 +141,7 @@ def _each(site: Site, names: Iterable[str], variables: Mapping[str, str], verb: 
 
 def down(site: Site, variables: Mapping[str, str]) -> None:
     """Remove all containers and networks. Volumes are external: they stay."""
-    with hold(site.host, site.state, holder("down", variables), site.report) as keeper:
+    with locked(site, holder("down", variables)) as keeper:
         with site.report.step("down"):
             site.host.run(site.engine.compose.down(), timeout=300)
         keeper.write("down")

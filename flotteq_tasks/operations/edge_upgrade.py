@@ -14,7 +14,7 @@ from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import Release
 from flotteq_tasks.operations import edge_files, releases, verification
 from flotteq_tasks.operations.context import Site, holder
-from flotteq_tasks.operations.lock import Keeper, hold
+from flotteq_tasks.operations.lock import Keeper, locked
 from flotteq_tasks.operations.probing import Tally, probing
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import Step, run_steps
@@ -33,7 +33,7 @@ def upgrade(site: Site, variables: Mapping[str, str], ask: Callable[[str], None]
     Raises:
         FlotteqError: the exit code says whether something was changed; see ``run_steps``.
     """
-    with hold(site.host, site.state, holder("nginx.upgrade", variables), site.report) as keeper:
+    with locked(site, holder("nginx.upgrade", variables)) as keeper:
         run = _Upgrade(site, prepare(site, repair(site, keeper)))
         try:
             run_steps([Step("image", run.fetch), Step("plan", run.plan)], site.report, keeper)

@@ -7,7 +7,7 @@ from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy
 from flotteq_tasks.operations.history import Entry, history
-from flotteq_tasks.operations.lock import hold, who_holds
+from flotteq_tasks.operations.lock import locked, who_holds
 from flotteq_tasks.operations.repair import needs_repair, repair
 
 
@@ -38,7 +38,7 @@ def progress(site: Site) -> Progress:
 
 def abort(site: Site, variables: Mapping[str, str]) -> str:
     """Bring the host back to the live release; return what is live in one sentence."""
-    with hold(site.host, site.state, holder("deploy.abort", variables), site.report) as keeper:
+    with locked(site, holder("deploy.abort", variables)) as keeper:
         facts = repair(site, keeper)
     return f"{facts.release.version} is live; nothing is half-done" if facts.release else "nothing is live or half-done"
 

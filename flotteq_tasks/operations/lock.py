@@ -14,9 +14,12 @@ from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import Host, Session
 from flotteq_tasks.model.errors import HostUnreachable, Locked
 from flotteq_tasks.model.events import Report
+from flotteq_tasks.operations.context import Site
 
+# Seconds: the default of ``deploy.lease``.
 LEASE = 45
-BEAT = 10
+# Beats in a lease: one that is late, or two, must not end it.
+BEATS = 4
 ANSWER = 30
 
 
@@ -27,8 +30,9 @@ class Keeper:
     otherwise leave its answer to be taken for the next one's.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, beat: float) -> None:
         self._session = session
+        self._every = beat
         self._talk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
         self._stop = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True)
@@ -72,7 +76,7 @@ class Keeper:
             )
 
     def _beat(self) -> None:
-        while not self._stop.wait(BEAT):
+        while not self._stop.wait(self._every):
             # After the release there is nobody left to talk: RuntimeError.
             try:
                 self._ask("beat", "beat")
@@ -81,24 +85,27 @@ class Keeper:
 
 
 @contextlib.contextmanager
-def hold(host: Host, state: str, holder: Mapping[str, str], report: Report) -> Iterator[Keeper]:
+def hold(
+    host: Host, state: str, holder: Mapping[str, str], report: Report, *, lease: float = LEASE
+) -> Iterator[Keeper]:
     """Hold the host's lock around a block. Signals wait in it until somebody looks for them.
 
     Args:
         state: the state directory on the host.
         holder: who, from where, what for; shown to whoever finds the lock held.
+        lease: seconds of silence after which a client counts as dead.
 
     Raises:
         Locked: somebody else holds it; the message names the holder.
     """
     with interruption.deferred():
-        session = host.open(scripts.keeper(state, lease=LEASE))
+        session = host.open(scripts.keeper(state, lease=lease))
         try:
             _take(host, session, holder, report)
         except BaseException:
             session.close()
             raise
-        keeper = Keeper(session)
+        keeper = Keeper(session, beat=lease / BEATS)
         try:
             keeper.write("start", **holder)
             yield keeper
@@ -109,6 +116,11 @@ def hold(host: Host, state: str, holder: Mapping[str, str], report: Report) -> I
             keeper.last_words("end", result="done", **_short(holder))
         finally:
             keeper.release()
+
+
+def locked(site: Site, holder: Mapping[str, str]) -> contextlib.AbstractContextManager[Keeper]:
+    """``hold`` for a site, with its lease."""
+    return hold(site.host, site.state, holder, site.report, lease=site.settings.deploy.lease)
 
 
 def _take(host: Host, session: Session, holder: Mapping[str, str], report: Report) -> None:

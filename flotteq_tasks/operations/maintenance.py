@@ -7,7 +7,7 @@ from flotteq_tasks.commands import nginx
 from flotteq_tasks.model.errors import FlotteqError, UsageError
 from flotteq_tasks.operations import edge_files
 from flotteq_tasks.operations.context import Site, holder
-from flotteq_tasks.operations.lock import hold
+from flotteq_tasks.operations.lock import locked
 
 
 def networks(texts: Iterable[str]) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def turn_on(site: Site, allow: Iterable[str], variables: Mapping[str, str]) -> s
     """
     allowed = networks(allow)
     directory = str(site.settings.directory)
-    with hold(site.host, site.state, holder("maintenance.on", variables), site.report) as keeper:
+    with locked(site, holder("maintenance.on", variables)) as keeper:
         facts = site.engine.facts()
         if not any(one.running for name in site.settings.of_kind("edge") for one in facts.of(name)):
             raise FlotteqError(f"{site.host.name}: the edge does not run", hint="inv status")
@@ -65,7 +65,7 @@ def turn_on(site: Site, allow: Iterable[str], variables: Mapping[str, str]) -> s
 
 def turn_off(site: Site, variables: Mapping[str, str]) -> str:
     """Take the maintenance page away; return what is so now in one sentence. No request fails: nothing is reloaded."""
-    with hold(site.host, site.state, holder("maintenance.off", variables), site.report) as keeper:
+    with locked(site, holder("maintenance.off", variables)) as keeper:
         was_on = site.engine.facts().maintenance
         with site.report.step("maintenance page"):
             site.host.run(nginx.maintenance_off(str(site.settings.directory)))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.operations import database
 from flotteq_tasks.operations.context import Site, holder
-from flotteq_tasks.operations.lock import hold
+from flotteq_tasks.operations.lock import locked
 
 
 def migrate(site: Site, variables: Mapping[str, str], *, only_status: bool) -> list[str]:
@@ -20,7 +20,7 @@ def migrate(site: Site, variables: Mapping[str, str], *, only_status: bool) -> l
     if only_status:
         applied, pending = database.migration_status(site, migrations)
         return [*(f"applied  {name}" for name in applied), *(f"pending  {name}" for name in pending)]
-    with hold(site.host, site.state, holder("migrate", variables), site.report) as keeper:
+    with locked(site, holder("migrate", variables)) as keeper:
         if site.engine.facts().release is None:
             raise FlotteqError(f"nothing has been deployed to {site.host.name} yet", hint="inv deploy --version v1.0.0")
         with site.report.step("migrations") as note:

@@ -10,7 +10,7 @@ from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import GOOD
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.context import Site, holder
-from flotteq_tasks.operations.lock import hold
+from flotteq_tasks.operations.lock import locked
 from flotteq_tasks.operations.releases import Listed, all_releases, read_all, read_command
 
 JOURNAL_LINES = 20_000
@@ -84,7 +84,7 @@ def usage(site: Site) -> Usage:
 
 def prune(site: Site, variables: Mapping[str, str]) -> list[StoredImage]:
     """Remove what retention does not keep; return the images that went."""
-    with hold(site.host, site.state, holder("prune", variables), site.report) as keeper:
+    with locked(site, holder("prune", variables)) as keeper:
         gone = sweep(site)
         keeper.write("prune", images=len(gone))
     return gone

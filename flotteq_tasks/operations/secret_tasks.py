@@ -13,7 +13,7 @@ from flotteq_tasks.operations import secret_store
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy import DeployRequest, deploy_locked
 from flotteq_tasks.operations.doctor import Finding
-from flotteq_tasks.operations.lock import hold
+from flotteq_tasks.operations.lock import locked
 from flotteq_tasks.operations.names import unknown
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.settings import secrets as files
@@ -79,7 +79,7 @@ def push_missing(site: Site, variables: Mapping[str, str]) -> list[str]:
     Raises:
         SecretError: one is missing here and there; or differs, which only a rotation may change.
     """
-    with hold(site.host, site.state, holder("secrets.push", variables), site.report) as keeper:
+    with locked(site, holder("secrets.push", variables)) as keeper:
         differ = [one.name for one in overview(site) if one.note == "differs"]
         if differ:
             raise SecretError(
@@ -140,7 +140,7 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
         raise unknown("secret", name, list(site.settings.secrets))
     value = files.generate() if spec.source == "generated" else _supplied(site, name)
     who = holder(f"rotate {name}", variables)
-    with hold(site.host, site.state, who, site.report) as keeper:
+    with locked(site, who) as keeper:
         facts = site.engine.facts()
         if facts.release is None:
             raise UsageError(f"nothing is deployed to {site.host.name}: there is nothing to rotate")

@@ -11,7 +11,7 @@ from flotteq_tasks.model.release import Release
 from flotteq_tasks.operations import certificates, edge_files, preflight
 from flotteq_tasks.operations.certificates import CertificateStatus
 from flotteq_tasks.operations.context import Site, holder
-from flotteq_tasks.operations.lock import Keeper, hold
+from flotteq_tasks.operations.lock import Keeper, locked
 
 BOOTSTRAP = "bootstrap"
 
@@ -89,7 +89,7 @@ def _certificates(site: Site, facts: Facts) -> certificates.Certificates:
 
 @contextmanager
 def _locked(site: Site, what: str, variables: Mapping[str, str]) -> Iterator[Keeper]:
-    with hold(site.host, site.state, holder(what, variables), site.report) as keeper:
+    with locked(site, holder(what, variables)) as keeper:
         yield keeper
 
 

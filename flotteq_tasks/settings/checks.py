@@ -26,6 +26,7 @@ AT_LEAST = {
     "monitor": 0,
     "retain": 1,
     "hook_timeout": 1,
+    "lease": 8,
 }
 
 

@@ -41,7 +41,7 @@ _LINKED = ("flotteq.toml", "tasks.py", "compose", "nginx", "sample", ".env.sandb
 _LOCAL = """
 [environments.sandbox]
 overlay = "{overlay}"
-deploy = {{ monitor = 2, drain = 15 }}
+deploy = {{ monitor = 2, drain = 15, lease = 12 }}
 limits = {{ api_rate = 5000, api_burst = 5000, web_rate = 5000, web_burst = 5000 }}
 """
 

@@ -13,7 +13,7 @@ from flotteq_tasks.operations.deploy.preparation import Preparation
 from flotteq_tasks.operations.deploy.request import Deployed, DeployRequest
 from flotteq_tasks.operations.deploy.rollout import Rollout
 from flotteq_tasks.operations.hooks import Occasion, run_after, run_hook
-from flotteq_tasks.operations.lock import Keeper, hold
+from flotteq_tasks.operations.lock import Keeper, locked
 from flotteq_tasks.operations.probing import Tally, probing
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import run_steps
@@ -29,7 +29,7 @@ def deploy(site: Site, request: DeployRequest, variables: Mapping[str, str]) -> 
         FlotteqError: the exit code says whether something was changed; see ``run_steps``.
     """
     who = holder(f"deploy {request.version}", variables)
-    with hold(site.host, site.state, who, site.report) as keeper:
+    with locked(site, who) as keeper:
         keeper.write("request", **request.options())
         return _with_hooks(site, request, who, keeper, facts=repair(site, keeper), variables=variables)
 
@@ -44,7 +44,7 @@ def rollback(site: Site, to: str, variables: Mapping[str, str]) -> Deployed:
         UsageError: there is no such release; those that exist are listed.
     """
     who = holder(f"rollback {to}".strip(), variables)
-    with hold(site.host, site.state, who, site.report) as keeper:
+    with locked(site, who) as keeper:
         facts = repair(site, keeper)
         known = releases.all_releases(site)
         target = releases.choose(known, to)

@@ -84,7 +84,7 @@ def test_a_killed_deploy_goes_on(stack: Stack, step: str) -> None:
     _tidy(stack)
 
 
-@pytest.mark.parametrize("step", ["containers", "switch"])
+@pytest.mark.parametrize("step", STEPS)
 def test_a_link_that_is_cut_frees_the_lock_after_its_lease(stack: Stack, step: str) -> None:
     """The client's host vanishes: no packet arrives any more, nothing is closed."""
     with without_failure(stack.load(threads=2, pause=0.05)):

@@ -14,7 +14,6 @@ from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.host.local import LocalHost
 from flotteq_tasks.model.errors import HostUnreachable, Locked
 from flotteq_tasks.model.events import Warned
-from flotteq_tasks.operations import lock
 from flotteq_tasks.operations.context import holder
 from flotteq_tasks.operations.lock import describe, hold, who_holds
 
@@ -141,10 +140,8 @@ def _read(path: Path) -> str:
         return ""
 
 
-def test_it_beats_while_it_is_held(host: LocalHost, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "BEAT", 0.2)
-    monkeypatch.setattr(lock, "LEASE", 1)
-    with hold(host, state, ADA, Events().report) as keeper:
+def test_it_beats_while_it_is_held(host: LocalHost, state: str) -> None:
+    with hold(host, state, ADA, Events().report, lease=1) as keeper:
         threading.Event().wait(1.6)
         keeper.write("still there")
 
