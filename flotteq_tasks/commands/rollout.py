@@ -168,12 +168,14 @@ edge=$(docker ps --quiet --filter "label=com.docker.compose.project=$1" --filter
 shift 2
 """
 
+# One entry into the container: each costs as much as all the questions.
 _PROBE = """
+docker exec "$edge" sh -c '
 for address; do
-  printf 'probe %s ' "$address"
-  docker exec "$edge" curl --silent --show-error --max-time 5 --write-out ' %{http_code}' "$address" 2>&1 | tr '\\n' ' '
+  printf "probe %s " "$address"
+  curl --silent --show-error --max-time 5 --write-out " %{http_code}" "$address" 2>&1 | tr "\\n" " "
   echo
-done
+done' probe "$@"
 """
 
 

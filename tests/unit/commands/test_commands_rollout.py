@@ -201,13 +201,15 @@ def test_a_diagnosis_is_the_state_and_then_both_streams_of_the_log(docker: Docke
 
 
 def test_a_probe_prints_body_and_code_on_one_line_each(docker: Docker) -> None:
-    answer = "case $1 in ps) echo id-edge ;; *) printf '{\"a\":\\n1} 200' ;; esac"
+    answer = 'case $1 in ps) echo id-edge ;; exec) shift 2; exec "$@" ;; esac'
+    fake_program(docker.folder / "bin", "curl", "printf '{\"a\":\\n1} 200'")
     code, out = docker.run(rollout.probe("p", "edge", ["http://a:1/x", "http://b:1/"]), answer)
     assert (code, out) == (0, 'probe http://a:1/x {"a": 1} 200\nprobe http://b:1/ {"a": 1} 200\n')
 
 
 def test_a_probe_that_fails_does_not_end_the_others(docker: Docker) -> None:
-    answer = "[ $1 != ps ] || { echo id-edge; exit 0; }; echo 'curl: (7) refused'; exit 7"
+    answer = 'case $1 in ps) echo id-edge ;; exec) shift 2; exec "$@" ;; esac'
+    fake_program(docker.folder / "bin", "curl", "echo 'curl: (7) refused'; exit 7")
     code, out = docker.run(rollout.probe("p", "edge", ["http://a/", "http://b/"]), answer)
     assert (code, out) == (0, "probe http://a/ curl: (7) refused \nprobe http://b/ curl: (7) refused \n")
 
