@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command, script
 
 # Where the certbot container sees the webroot, which nginx serves as /.well-known/acme-challenge/ on port 80.
@@ -11,7 +11,7 @@ LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
 def certonly(
-    compose: Compose,
+    containers: Containers,
     names: Iterable[str],
     *,
     certificate: str,
@@ -37,27 +37,27 @@ def certonly(
     ]  # fmt: skip
     for name in names:
         words += ["--domain", name]
-    return compose.exec(service, words)
+    return containers.exec(service, words)
 
 
-def renew(compose: Compose, *, certificate: str, service: str = "certbot") -> Command:
+def renew(containers: Containers, *, certificate: str, service: str = "certbot") -> Command:
     """Renew the certificate when it is due (a third of its life is left, or the server says so).
 
     Without ``--no-random-sleep-on-renew`` certbot waits up to 8 minutes when nobody watches.
     """
-    return compose.exec(
+    return containers.exec(
         service, ["certbot", "renew", "--non-interactive", "--no-random-sleep-on-renew", "--cert-name", certificate]
     )
 
 
-def rehearse(compose: Compose, *, certificate: str, directory: str, service: str = "certbot") -> Command:
+def rehearse(containers: Containers, *, certificate: str, directory: str, service: str = "certbot") -> Command:
     """Renew for show, due or not; the new certificate is thrown away.
 
     Args:
         directory: URL of the ACME server's directory. It must be said: by itself a rehearsal asks Let's Encrypt's
             staging server, also for a certificate of another one. Its production server is replaced by that one.
     """
-    return renew(compose, certificate=certificate, service=service) + Command("--dry-run", "--server", directory)
+    return renew(containers, certificate=certificate, service=service) + Command("--dry-run", "--server", directory)
 
 
 _USABLE = """

@@ -60,6 +60,12 @@ class Compose:
             ["--entrypoint", entrypoint] if entrypoint else [], service, command,
         )  # fmt: skip
 
+    def spare(self, service: str, *, count: int) -> Command:
+        """Make containers until there are ``count``; start none: two of the edge cannot have the same ports."""
+        return self.base() + Command(
+            "up", "--no-start", "--no-deps", "--no-build", "--no-recreate", f"--scale={service}={count}", service
+        )
+
     def exec(self, service: str, command: Iterable[str], *, tty: bool = False, user: str = "") -> Command:
         """Run a command in a running container of a service."""
         return self.base() + Command(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.nginx import CONFIG
 from flotteq_tasks.commands.shell import Command, script
 
@@ -105,16 +105,9 @@ def can_hold() -> Command:
     return script(_CAN_HOLD, _TABLE)
 
 
-def test(compose: Compose, *, service: str, name: str) -> Command:
+def test(containers: Containers, *, service: str, name: str) -> Command:
     """Let the image that is to come check the files on the host, in a container of that name."""
-    return compose.run(service, ["nginx", "-e", "stderr", "-t", "-q", "-c", CONFIG], name=name)
-
-
-def create(compose: Compose, *, service: str, count: int) -> Command:
-    """Make a further container of the service and do not start it: two cannot have the same ports."""
-    return compose.base() + Command(
-        "up", "--no-start", "--no-deps", "--no-build", "--no-recreate", f"--scale={service}={count}", service
-    )
+    return containers.run(service, ["nginx", "-e", "stderr", "-t", "-q", "-c", CONFIG], name=name)
 
 
 def swap(

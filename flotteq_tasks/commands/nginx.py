@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command, script
 
 # Where the rendered set is mounted in the container.
@@ -60,22 +60,22 @@ mkdir -p "$1/nginx/state"
 """
 
 
-def test(compose: Compose, *, service: str = "nginx") -> Command:
+def test(containers: Containers, *, service: str = "nginx") -> Command:
     """Check the files that lie on the host with the image that runs; silent but for errors and warnings."""
-    return compose.exec(service, ["nginx", "-e", "stderr", "-t", "-q", "-c", CONFIG])
+    return containers.exec(service, ["nginx", "-e", "stderr", "-t", "-q", "-c", CONFIG])
 
 
-def dump(compose: Compose, *, service: str = "nginx") -> Command:
+def dump(containers: Containers, *, service: str = "nginx") -> Command:
     """Print the whole configuration, includes resolved."""
-    return compose.exec(service, ["nginx", "-e", "stderr", "-T", "-q", "-c", CONFIG])
+    return containers.exec(service, ["nginx", "-e", "stderr", "-T", "-q", "-c", CONFIG])
 
 
-def healthz(compose: Compose, *, service: str = "nginx") -> Command:
+def healthz(containers: Containers, *, service: str = "nginx") -> Command:
     """Print the generation of the configuration that is running."""
-    return compose.exec(service, ["sh", "-c", f"curl -fsS {HEALTHZ} || wget -q -O - {HEALTHZ}"])
+    return containers.exec(service, ["sh", "-c", f"curl -fsS {HEALTHZ} || wget -q -O - {HEALTHZ}"])
 
 
-def reload(compose: Compose, *, generation: str, taken: int, service: str = "nginx") -> Command:
+def reload(containers: Containers, *, generation: str, taken: int, service: str = "nginx") -> Command:
     """Test, reload and wait until the new configuration answers: one round trip.
 
     The new generation is printed, and behind it the process ids of the old workers, which still end their requests.
@@ -86,17 +86,17 @@ def reload(compose: Compose, *, generation: str, taken: int, service: str = "ngi
         generation: what ``/healthz`` must answer; empty: what the files on the host say.
         taken: seconds until the new configuration must answer.
     """
-    return compose.exec(service, script(_RELOAD, PLACE, generation, taken).argv())
+    return containers.exec(service, script(_RELOAD, PLACE, generation, taken).argv())
 
 
-def drained(compose: Compose, workers: Iterable[str], *, limit: int, service: str = "nginx") -> Command:
+def drained(containers: Containers, workers: Iterable[str], *, limit: int, service: str = "nginx") -> Command:
     """Wait until workers of an earlier configuration have ended; exit code 12 when one has not.
 
     Args:
         workers: process ids in the container.
         limit: seconds.
     """
-    return compose.exec(service, script(_DRAINED, limit, list(workers)).argv())
+    return containers.exec(service, script(_DRAINED, limit, list(workers)).argv())
 
 
 def maintenance_allow(directory: str, addresses: Iterable[str]) -> Command:

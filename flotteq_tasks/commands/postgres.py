@@ -1,17 +1,17 @@
 """Command lines for PostgreSQL in its container."""
 
-from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command, script
 from flotteq_tasks.model.stack import Database
 
 
-def psql(compose: Compose, database: Database, *, tty: bool = False) -> Command:
+def psql(containers: Containers, database: Database, *, tty: bool = False) -> Command:
     """The interactive client; it reads standard input when there is no terminal."""
     words = ["psql", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "-U", database.user, "-d", database.name]
-    return compose.exec(database.service, words, tty=tty)
+    return containers.exec(database.service, words, tty=tty)
 
 
-def query(compose: Compose, database: Database, sql: str) -> Command:
+def query(containers: Containers, database: Database, sql: str) -> Command:
     """One statement; rows without decoration, fields separated by ``|``."""
     words = [
         "psql",
@@ -28,13 +28,13 @@ def query(compose: Compose, database: Database, sql: str) -> Command:
         "-c",
         sql,
     ]
-    return compose.exec(database.service, words)
+    return containers.exec(database.service, words)
 
 
-def count_tables(compose: Compose, database: Database) -> Command:
+def count_tables(containers: Containers, database: Database) -> Command:
     """How many tables exist outside PostgreSQL's own schemas."""
     return query(
-        compose,
+        containers,
         database,
         "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')",
     )
@@ -54,29 +54,29 @@ stat -c %s "$path"
 """
 
 
-def dump_to_file(compose: Compose, database: Database, path: str) -> Command:
+def dump_to_file(containers: Containers, database: Database, path: str) -> Command:
     """Dump in PostgreSQL's own format to a file on the host, which appears only when it reads back.
 
     Prints its size in bytes, or ``empty`` where the database has no table: then there is no file.
     """
-    dump = compose.exec(database.service, ["pg_dump", "-Fc", "-U", database.user, "-d", database.name])
-    contents = compose.exec(database.service, ["pg_restore", "--list"])
-    text = _DUMP.replace("$COUNT", count_tables(compose, database).render())
+    dump = containers.exec(database.service, ["pg_dump", "-Fc", "-U", database.user, "-d", database.name])
+    contents = containers.exec(database.service, ["pg_restore", "--list"])
+    text = _DUMP.replace("$COUNT", count_tables(containers, database).render())
     return script(text.replace("$DUMP", dump.render()).replace("$LIST", contents.render()), path)
 
 
-def set_password(compose: Compose, database: Database) -> Command:
+def set_password(containers: Containers, database: Database) -> Command:
     """Change the role's password; the new one is read from standard input, so that no command line shows it."""
     return script(
         """
 IFS= read -r password
 printf "ALTER ROLE %s WITH PASSWORD '%s';\\n" "$1" "$password" | $PSQL
-""".replace("$PSQL", query_input(compose, database).render()),
+""".replace("$PSQL", query_input(containers, database).render()),
         database.user,
     )
 
 
-def query_input(compose: Compose, database: Database) -> Command:
+def query_input(containers: Containers, database: Database) -> Command:
     """Statements from standard input, in one transaction."""
     words = ["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-U", database.user, "-d", database.name]
-    return compose.exec(database.service, words)
+    return containers.exec(database.service, words)

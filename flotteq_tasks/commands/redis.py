@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command
 
 # The container's entrypoint keeps the password there, in memory; redis-cli takes it from its environment.
@@ -24,16 +24,16 @@ mv {_AUTH}.next {_AUTH}
 """
 
 
-def cli(compose: Compose, service: str, words: Sequence[str] = (), *, tty: bool = False) -> Command:
+def cli(containers: Containers, service: str, words: Sequence[str] = (), *, tty: bool = False) -> Command:
     """The client; interactive without words."""
-    return compose.exec(service, ["sh", "-c", _CLI, "redis-cli", *words], tty=tty)
+    return containers.exec(service, ["sh", "-c", _CLI, "redis-cli", *words], tty=tty)
 
 
-def add_password(compose: Compose, service: str) -> Command:
+def add_password(containers: Containers, service: str) -> Command:
     """Let the default user log in with one more password, read from standard input."""
-    return compose.exec(service, ["sh", "-c", _ADD])
+    return containers.exec(service, ["sh", "-c", _ADD])
 
 
-def only_password(compose: Compose, service: str) -> Command:
+def only_password(containers: Containers, service: str) -> Command:
     """Let the default user log in with the password from standard input and no other."""
-    return compose.exec(service, ["sh", "-c", _ONLY])
+    return containers.exec(service, ["sh", "-c", _ONLY])

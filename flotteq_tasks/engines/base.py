@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.facts import Facts, Instance
@@ -54,6 +55,13 @@ class Staged:
 class Engine(Protocol):
     """Runs releases on one host. Every call has its own time limit; errors are ``FlotteqError``."""
 
+    @property
+    def containers(self) -> Containers:
+        """The services as the project's present files describe them."""
+
+    def staged_containers(self, release_id: str) -> Containers:
+        """The services as a staged release's files describe them."""
+
     def facts(self) -> Facts:
         """Read the host's state in one round trip."""
 
@@ -76,6 +84,12 @@ class Engine(Protocol):
     def stage_again(self, release: Release, source: Release) -> Staged:
         """Stage the files of an earlier release under a new id, as they were."""
 
+    def config(self) -> Mapping[str, Any]:
+        """The resolved configuration of the project's present files, as plain data."""
+
+    def marks(self) -> Mapping[str, str]:
+        """What a service's containers are compared with, by service, as the project's present files describe them."""
+
     def changes(self, staged: Staged, facts: Facts) -> list[Change]:
         """Compare the staged release with the running containers. Pure."""
 
@@ -87,8 +101,14 @@ class Engine(Protocol):
             then: commands in the same round trip; their results are returned.
         """
 
+    def activation(self, release_id: str, volumes: Iterable[str]) -> list[Command]:
+        """The commands of ``activate``."""
+
     def start(self, services: Iterable[str], *, replace: bool = False) -> None:
         """Start services in place and wait until they are healthy."""
+
+    def starting(self, services: Iterable[str], *, replace: bool = False) -> Command:
+        """The command of ``start``."""
 
     def start_beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Instance]:
         """Start so many new containers of each service beside those that run; return the new ones, healthy.
@@ -100,6 +120,9 @@ class Engine(Protocol):
         Raises:
             Unhealthy: as ``wait_healthy``; what was started is left to the caller.
         """
+
+    def beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Command]:
+        """The commands of ``start_beside``."""
 
     def wait_healthy(self, instances: Iterable[Instance], *, limit: int) -> None:
         """Wait for health; fail at once with the log and the likely cause when it cannot come.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flotteq_tasks.engines.compose.engine import ComposeEngine
+from flotteq_tasks.engines.base import Engine
 from flotteq_tasks.host.base import Host
 from flotteq_tasks.model.events import Report
 from flotteq_tasks.model.stack import Settings
@@ -19,7 +19,7 @@ class Site:
 
     settings: Settings
     host: Host
-    engine: ComposeEngine
+    engine: Engine
     report: Report
 
     @property

@@ -124,8 +124,8 @@ def stop(site: Site, names: Iterable[str], variables: Mapping[str, str]) -> list
 
 def _each(site: Site, names: Iterable[str], variables: Mapping[str, str], verb: str) -> list[str]:
     wanted = known_services(site.settings, names) or list(site.settings.services)
-    compose = site.engine.compose
-    command = {"restart": compose.restart, "start": compose.start, "stop": compose.stop}[verb]
+    services = site.engine.containers
+    command = {"restart": services.restart, "start": services.start, "stop": services.stop}[verb]
     with locked(site, holder(f"{verb} {', '.join(wanted)}", variables)) as keeper:
         facts = _live(site, site.engine.facts())
         present = [name for name in wanted if facts.of(name)]
@@ -143,7 +143,7 @@ def down(site: Site, variables: Mapping[str, str]) -> None:
     """Remove all containers and networks. Volumes are external: they stay."""
     with locked(site, holder("down", variables)) as keeper:
         with site.report.step("down"):
-            site.host.run(site.engine.compose.down(), timeout=300)
+            site.host.run(site.engine.containers.down(), timeout=300)
         keeper.write("down")
 
 

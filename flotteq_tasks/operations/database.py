@@ -12,7 +12,7 @@ from flotteq_tasks.operations.context import Site
 
 def has_tables(site: Site) -> bool:
     """Whether the database has any table of its own."""
-    done = site.host.run(postgres.count_tables(site.engine.compose, site.settings.database))
+    done = site.host.run(postgres.count_tables(site.engine.containers, site.settings.database))
     return int(done.out.strip() or 0) > 0
 
 
@@ -26,7 +26,7 @@ def dump(site: Site, release: str) -> str:
         CommandFailed: the dump failed or cannot be read back; no file is left.
     """
     path = f"{site.settings.project.backups}/pre-deploy/{release}.dump"
-    command = postgres.dump_to_file(site.engine.compose, site.settings.database, path)
+    command = postgres.dump_to_file(site.engine.containers, site.settings.database, path)
     size = site.host.run(command, timeout=3600).out.strip().splitlines()[-1]
     return "" if size == "empty" else f"{int(size) / 1024:,.0f} KiB in {path}"
 

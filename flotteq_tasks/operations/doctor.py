@@ -162,7 +162,7 @@ def _edge(site: Site, facts: Facts) -> Iterator[Finding]:
             yield Finding("edge", "does not run: no domain answers", ok=False, fix="inv logs --service nginx")
         return
     try:
-        test_config(site.host, site.engine.compose, service=site.settings.of_kind("edge")[0])
+        test_config(site.host, site.engine.containers, service=site.settings.of_kind("edge")[0])
     except FlotteqError as error:
         said = (error.details.splitlines() or [error.message])[0]
         yield Finding("edge files", f"the next start of nginx would fail: {said[:160]}", ok=False,

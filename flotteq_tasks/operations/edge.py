@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from flotteq_tasks.commands import nginx
-from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, Host
 from flotteq_tasks.model.errors import CommandFailed
@@ -20,7 +20,7 @@ _REASONS = {
 }
 
 
-def test_config(host: Host, compose: Compose, *, service: str = "nginx") -> str:
+def test_config(host: Host, containers: Containers, *, service: str = "nginx") -> str:
     """Check the files on the host with the nginx that runs.
 
     Returns:
@@ -29,13 +29,15 @@ def test_config(host: Host, compose: Compose, *, service: str = "nginx") -> str:
     Raises:
         CommandFailed: nginx would refuse them; its words are in the details.
     """
-    done = host.run(nginx.test(compose, service=service), timeout=60, check=False)
+    done = host.run(nginx.test(containers, service=service), timeout=60, check=False)
     if not done.ok:
         raise _failed(host, done, "nginx refuses the configuration")
     return done.err.strip()
 
 
-def reload_edge(host: Host, compose: Compose, *, generation: str = "", drain: int, service: str = "nginx") -> None:
+def reload_edge(
+    host: Host, containers: Containers, *, generation: str = "", drain: int, service: str = "nginx"
+) -> None:
     """Test, reload and wait until the new configuration answers and every worker of the old one has ended.
 
     Args:
@@ -46,23 +48,23 @@ def reload_edge(host: Host, compose: Compose, *, generation: str = "", drain: in
         CommandFailed: the code says at what point (``commands.nginx``); up to a refused test nothing has changed.
     """
     wait_drained(
-        host, compose, take_edge(host, compose, generation=generation, service=service), drain, service=service
+        host, containers, take_edge(host, containers, generation=generation, service=service), drain, service=service
     )
 
 
-def take_edge(host: Host, compose: Compose, *, generation: str = "", service: str = "nginx") -> list[str]:
+def take_edge(host: Host, containers: Containers, *, generation: str = "", service: str = "nginx") -> list[str]:
     """Test, reload and wait until the new configuration answers; return the old workers, which still end requests.
 
     Raises:
         CommandFailed: as ``reload_edge``.
     """
-    command = taking(compose, generation=generation, service=service)
+    command = taking(containers, generation=generation, service=service)
     return taken(host, [host.run(command, timeout=TAKEN + 30, check=False)])
 
 
-def taking(compose: Compose, *, generation: str = "", service: str = "nginx") -> Command:
+def taking(containers: Containers, *, generation: str = "", service: str = "nginx") -> Command:
     """The command of ``take_edge``, for a round trip with others."""
-    return nginx.reload(compose, generation=generation, taken=TAKEN, service=service)
+    return nginx.reload(containers, generation=generation, taken=TAKEN, service=service)
 
 
 def taken(host: Host, done: Sequence[Done]) -> list[str]:
@@ -75,21 +77,21 @@ def taken(host: Host, done: Sequence[Done]) -> list[str]:
     raise _failed(host, last, _REASONS[last.code])
 
 
-def wait_drained(host: Host, compose: Compose, workers: list[str], drain: int, *, service: str = "nginx") -> None:
+def wait_drained(host: Host, containers: Containers, workers: list[str], drain: int, *, service: str = "nginx") -> None:
     """Wait until old workers have ended. Only then an old container may be stopped: they still send requests to it.
 
     Raises:
         CommandFailed: one has not ended although nginx itself ends them after the drain time.
     """
-    for command in draining(compose, workers, drain, service=service):
+    for command in draining(containers, workers, drain, service=service):
         done = host.run(command, timeout=drain + GRACE + 30, check=False)
         if not done.ok:
             raise _failed(host, done, _REASONS.get(done.code, "nginx's old workers could not be waited for"))
 
 
-def draining(compose: Compose, workers: list[str], drain: int, *, service: str = "nginx") -> list[Command]:
+def draining(containers: Containers, workers: list[str], drain: int, *, service: str = "nginx") -> list[Command]:
     """The commands of ``wait_drained``, for a round trip with others."""
-    return [nginx.drained(compose, workers, limit=drain + GRACE, service=service)] if workers else []
+    return [nginx.drained(containers, workers, limit=drain + GRACE, service=service)] if workers else []
 
 
 def _failed(host: Host, done: Done, reason: str) -> CommandFailed:

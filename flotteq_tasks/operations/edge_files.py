@@ -83,14 +83,14 @@ def drain(site: Site, facts: Facts) -> None:
     calm = render_edge(site.settings, active, issued=issued(facts), release=release, draining=True)
     _upload(site, calm)
     try:
-        reload_edge(site.host, site.engine.compose, generation=generation(calm), drain=site.settings.deploy.drain)
+        reload_edge(site.host, site.engine.containers, generation=generation(calm), drain=site.settings.deploy.drain)
     finally:
         render(site, facts, issued=issued(facts))
 
 
 def reload(site: Site) -> None:
     """Let the edge read the files that lie on the host."""
-    reload_edge(site.host, site.engine.compose, drain=site.settings.deploy.drain)
+    reload_edge(site.host, site.engine.containers, drain=site.settings.deploy.drain)
 
 
 def switch(
@@ -110,7 +110,7 @@ def switch(
         FlotteqError: nginx refuses the configuration.
     """
     directory = str(site.settings.directory)
-    first, then = [rollout.keep_edge(directory)], [taking(site.engine.compose)]
+    first, then = [rollout.keep_edge(directory)], [taking(site.engine.containers)]
     if source:
         first.append(rollout.use_edge_of(directory, source))
         upstreams = File(render_upstreams(site.settings, active, release=release))
@@ -123,12 +123,12 @@ def switch(
 
 def drain_commands(site: Site, workers: list[str]) -> list[Command]:
     """What waits until old workers have ended, for a round trip with others."""
-    return draining(site.engine.compose, workers, site.settings.deploy.drain)
+    return draining(site.engine.containers, workers, site.settings.deploy.drain)
 
 
 def drained(site: Site, workers: list[str]) -> None:
     """Wait until old workers have ended."""
-    wait_drained(site.host, site.engine.compose, workers, site.settings.deploy.drain)
+    wait_drained(site.host, site.engine.containers, workers, site.settings.deploy.drain)
 
 
 def switch_back(site: Site) -> None:
@@ -138,7 +138,7 @@ def switch_back(site: Site) -> None:
     if done.code == NOTHING_KEPT:
         return
     done.check(site.host.name)
-    reload_edge(site.host, site.engine.compose, drain=site.settings.deploy.drain)
+    reload_edge(site.host, site.engine.containers, drain=site.settings.deploy.drain)
     site.host.run(rollout.forget_edge(directory))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from flotteq_tasks.commands import edge_swap, rollout
 from flotteq_tasks.commands import nginx as commands
-from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError, NotPutBack, PreflightFailed
 from flotteq_tasks.model.events import StepNote
@@ -104,10 +104,9 @@ class _Upgrade:
         self.candidate = replace(self.live, id=f"{self.live.id}.edge")
 
     @property
-    def compose(self) -> Compose:
+    def containers(self) -> Containers:
         """The project as the candidate's files describe it."""
-        project, place = self.site.engine.compose, f"releases/{self.candidate.id}/files"
-        return replace(project, file=f"{place}/{project.file}", env_file=f"{place}/{project.env_file}")
+        return self.site.engine.staged_containers(self.candidate.id)
 
     def fetch(self, note: StepNote) -> None:
         """Fetch what the tag of the edge's image means today."""
@@ -119,8 +118,7 @@ class _Upgrade:
     def plan(self, note: StepNote) -> None:
         """Compare the container that runs with today's settings; nothing but the edge may differ from the release."""
         then = self.site.engine.stage(self.candidate).marks
-        lines = self.site.host.run(self.site.engine.compose.hashes()).out.splitlines()
-        now = dict(line.split() for line in lines if len(line.split()) == 2)
+        now = self.site.engine.marks()
         others = sorted(name for name, mark in then.items() if name != self.edge and now.get(name) != mark)
         if others:
             raise PreflightFailed(
@@ -154,14 +152,14 @@ class _Upgrade:
         self.site.host.run(rollout.keep_edge(str(self.site.settings.directory)))
         edge_files.render(self.site, self.facts, issued=edge_files.issued(self.facts))
         name = f"{self.site.settings.project.name}-{self.edge}-check"
-        self.site.host.run(edge_swap.test(self.compose, service=self.edge, name=name), timeout=120)
+        self.site.host.run(edge_swap.test(self.containers, service=self.edge, name=name), timeout=120)
         note.text = "the new image accepts it"
 
     def create(self, note: StepNote) -> None:
         """Make the new container beside the running one, not started."""
         known = {one.id for one in self.facts.instances}
         count = len(self.facts.of(self.edge)) + 1
-        self.site.host.run(edge_swap.create(self.compose, service=self.edge, count=count), timeout=120)
+        self.site.host.run(self.containers.spare(self.edge, count=count), timeout=120)
         self.new = next((one for one in self.site.engine.facts().of(self.edge) if one.id not in known), None)
         if self.new is None:
             raise FlotteqError(f"{self.site.host.name}: Compose made no new container of {self.edge}")

@@ -28,7 +28,7 @@ def print_logs(
     """
     wanted = known_services(site.settings, names)
     count = None if lines == "all" else number("--lines", lines)
-    command = site.engine.compose.logs(wanted, follow=follow, lines=count, since=since)
+    command = site.engine.containers.logs(wanted, follow=follow, lines=count, since=since)
     site.host.follow(command, show, timeout=FOLLOW_LIMIT if follow else PRINT_LIMIT).check(site.host.name)
 
 
@@ -45,13 +45,13 @@ def exec_in(site: Site, service: str, text: str, *, tty: bool) -> int:
         raise UsageError("--command is empty", hint="inv exec --service backend --command 'node --version'")
     # Secrets are files in the container: a command that a person starts gets them as the application does.
     body = f'if [ -x {WRAPPER} ]; then exec {WRAPPER} "$@"; else exec "$@"; fi'
-    return site.host.interact(site.engine.compose.exec(service, ["sh", "-c", body, "exec", *words], tty=tty))
+    return site.host.interact(site.engine.containers.exec(service, ["sh", "-c", body, "exec", *words], tty=tty))
 
 
 def database_console(site: Site, statement: str, *, tty: bool) -> int:
     """Open psql, or run one statement; return the exit code."""
     database = site.settings.database
-    command = postgres.psql(site.engine.compose, database, tty=tty and not statement)
+    command = postgres.psql(site.engine.containers, database, tty=tty and not statement)
     return site.host.interact(command + Command("-c", statement) if statement else command)
 
 
@@ -59,7 +59,7 @@ def cache_console(site: Site, text: str, *, tty: bool) -> int:
     """Open redis-cli, or run one command; return the exit code."""
     words = shlex.split(text)
     return site.host.interact(
-        redis.cli(site.engine.compose, site.settings.database.cache, words, tty=tty and not words)
+        redis.cli(site.engine.containers, site.settings.database.cache, words, tty=tty and not words)
     )
 
 

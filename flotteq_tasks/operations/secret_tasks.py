@@ -158,7 +158,7 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
             raise
         files.write(site.settings.root, site.settings.environment, name, value, replace=True)
         if spec.rotate == "redis":
-            site.host.run(redis.only_password(site.engine.compose, site.settings.database.cache), stdin=_line(value))
+            site.host.run(redis.only_password(site.engine.containers, site.settings.database.cache), stdin=_line(value))
 
 
 def _on_host(site: Site, name: str, mark: str) -> Secret:
@@ -172,9 +172,9 @@ def _take_back(site: Site, name: str, old: Secret) -> None:
     """The consumers still have the old value: the servers and the newest link must have it, too."""
     with site.report.step(f"undo new value of {name}"):
         secret_store.push(site.host, site.settings, {name: old})
-        how, compose = site.settings.secrets[name].rotate, site.engine.compose
+        how, containers = site.settings.secrets[name].rotate, site.engine.containers
         if how == "redis":
-            site.host.run(redis.only_password(compose, site.settings.database.cache), stdin=_line(old))
+            site.host.run(redis.only_password(containers, site.settings.database.cache), stdin=_line(old))
         else:
             _teach(site, how, old)
 
@@ -190,12 +190,12 @@ def _supplied(site: Site, name: str) -> Secret:
 
 
 def _teach(site: Site, how: str, value: Secret) -> None:
-    compose, database = site.engine.compose, site.settings.database
+    containers, database = site.engine.containers, site.settings.database
     if how == "postgres":
-        site.host.run(postgres.set_password(compose, database), stdin=_line(value))
+        site.host.run(postgres.set_password(containers, database), stdin=_line(value))
     elif how == "redis":
         # Redis takes several passwords: the old one works until the last consumer has the new one.
-        site.host.run(redis.add_password(compose, database.cache), stdin=_line(value))
+        site.host.run(redis.add_password(containers, database.cache), stdin=_line(value))
 
 
 def _line(value: Secret) -> bytes:

@@ -81,7 +81,7 @@ def _certificates(site: Site, facts: Facts) -> certificates.Certificates:
     return certificates.Certificates(
         site.host,
         site.settings,
-        site.engine.compose,
+        site.engine.containers,
         site.report,
         lambda issued: edge_files.render(site, facts, issued=issued),
     )

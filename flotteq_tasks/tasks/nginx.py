@@ -24,7 +24,7 @@ def test(c: Context, *, env: str = "") -> None:
     from flotteq_tasks.operations.edge import test_config
 
     call = app(env)
-    warnings = test_config(call.host, call.site.engine.compose)
+    warnings = test_config(call.host, call.site.engine.containers)
     call.console.line(warnings or "nginx accepts the configuration on the host")
 
 

@@ -48,6 +48,16 @@ class ComposeEngine:
         self.directory = str(settings.directory)
         self.compose = Compose(settings.project.name, self.directory, compose_name(settings))
 
+    @property
+    def containers(self) -> Compose:
+        """The project as its present files describe it."""
+        return self.compose
+
+    def staged_containers(self, release_id: str) -> Compose:
+        """The project as a staged release's files describe it."""
+        prefix = f"releases/{release_id}/files"
+        return Compose(self.compose.project, self.directory, f"{prefix}/{self.compose.file}", f"{prefix}/.env")
+
     def facts(self) -> Facts:
         """Read the host's state in one round trip."""
         return self.seen(self.host.run(self.look()).out)
@@ -96,13 +106,17 @@ class ComposeEngine:
         return _staged(replace(release, files=source.files), read)
 
     def _resolved(self, release_id: str) -> list[Command]:
-        compose = self._compose(release_id)
+        compose = self.staged_containers(release_id)
         return [compose.config(), compose.hashes()]
 
-    def config(self, release_id: str | None = None) -> dict[str, Any]:
-        """The resolved Compose file, of a staged release or of the project, as plain data."""
-        result: dict[str, Any] = json.loads(self.host.run(self._compose(release_id).config()).out)
+    def config(self) -> Mapping[str, Any]:
+        """The resolved Compose file of the project, as plain data."""
+        result: dict[str, Any] = json.loads(self.host.run(self.compose.config()).out)
         return result
+
+    def marks(self) -> Mapping[str, str]:
+        """Compose's hash of each service."""
+        return _marks(self.host.run(self.compose.hashes()).out)
 
     def changes(self, staged: Staged, facts: Facts) -> list[Change]:
         """Services whose running containers differ from the release, with the reason."""
@@ -140,9 +154,13 @@ class ComposeEngine:
     def start(self, services: Iterable[str], *, replace: bool = False) -> None:
         """Start services in place and wait until they are healthy."""
         names = list(services)
-        self.host.run(self.compose.up(names, recreate=replace), timeout=180)
+        self.host.run(self.starting(names, replace=replace), timeout=180)
         started = [one for one in self.facts().instances if one.service in names and not one.oneoff]
         self.wait_healthy(started, limit=self.settings.deploy.health_timeout)
+
+    def starting(self, services: Iterable[str], *, replace: bool = False) -> Command:
+        """The command of ``start``."""
+        return self.compose.up(services, recreate=replace)
 
     def start_beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Instance]:
         """Scale each service up by its count; existing containers are not touched, new ones are found by their id."""
@@ -161,7 +179,7 @@ class ComposeEngine:
         """The commands of ``start_beside``: start, wait, look."""
         known, limit = [one.id for one in facts.instances], self.settings.deploy.health_timeout
         scale = {service: len(facts.of(service)) + count for service, count in counts.items()}
-        up = self._compose(release or None).up(counts, scale=scale)
+        up = self._of(release).up(counts, scale=scale)
         return [up, rollout.wait_new(self.settings.project.name, counts, known, limit=limit), self.look()]
 
     def wait_healthy(self, instances: Iterable[Instance], *, limit: int) -> None:
@@ -198,9 +216,7 @@ class ComposeEngine:
 
     def run_once(self, service: str, command: Iterable[str], *, name: str, limit: int, release: str = "") -> Done:
         """Run a command in a fresh container; its name is fixed, so that a leftover is found and removed."""
-        run = self._compose(release or None).run(
-            service, command, name=name, entrypoint="/opt/entrypoint/secrets-to-env"
-        )
+        run = self._of(release).run(service, command, name=name, entrypoint="/opt/entrypoint/secrets-to-env")
         try:
             return self.host.run(rollout.alone(name, run), timeout=limit)
         except BaseException:
@@ -228,16 +244,16 @@ class ComposeEngine:
             answers[address] = (int(code) if code.isdigit() else 0, content.strip())
         return {key: answers.get(address, (0, "no answer")) for key, address in addresses.items()}
 
-    def _compose(self, release_id: str | None) -> Compose:
-        if release_id is None:
-            return self.compose
-        prefix = f"releases/{release_id}/files"
-        return Compose(self.compose.project, self.directory, f"{prefix}/{self.compose.file}", f"{prefix}/.env")
+    def _of(self, release_id: str) -> Compose:
+        return self.staged_containers(release_id) if release_id else self.compose
 
 
 def _staged(release: Release, read: Sequence[Done]) -> Staged:
-    marks = dict(line.split() for line in read[-1].out.splitlines() if len(line.split()) == 2)
-    return Staged(release, json.loads(read[-2].out), marks)
+    return Staged(release, json.loads(read[-2].out), _marks(read[-1].out))
+
+
+def _marks(text: str) -> dict[str, str]:
+    return dict(line.split() for line in text.splitlines() if len(line.split()) == 2)
 
 
 def _layers(fetched: str, manifest: str) -> Mapping[str, int] | None:

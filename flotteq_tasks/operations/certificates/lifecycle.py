@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from flotteq_tasks.commands import certbot
-from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import File, Host
@@ -65,7 +65,7 @@ class Certificates:
 
     host: Host
     settings: Settings
-    compose: Compose
+    containers: Containers
     report: Report
     render: Render
     clock: Callable[[], datetime] = field(default=x509.utc_now)
@@ -156,7 +156,7 @@ class Certificates:
         with self._or_back(target, previous):
             self.host.run(certbot.point(self.directory, target))
             generation = self.render(True)
-            reload_edge(self.host, self.compose, generation=generation, drain=self.settings.deploy.drain)
+            reload_edge(self.host, self.containers, generation=generation, drain=self.settings.deploy.drain)
             self._require_served(x509.read_pem(chain))
 
     @contextmanager
@@ -176,8 +176,8 @@ class Certificates:
         try:
             self.host.run(certbot.point(self.directory, previous or PLACEHOLDER))
             generation = self.render(is_issued(previous))
-            test_config(self.host, self.compose)
-            reload_edge(self.host, self.compose, generation=generation, drain=self.settings.deploy.drain)
+            test_config(self.host, self.containers)
+            reload_edge(self.host, self.containers, generation=generation, drain=self.settings.deploy.drain)
             self.host.run(certbot.discard(self.directory, target))
         except FlotteqError as second:
             raise NotPutBack(
@@ -211,7 +211,7 @@ class Certificates:
     def _certonly(self, *, dry_run: bool) -> str:
         acme = self.settings.acme
         command = certbot.certonly(
-            self.compose,
+            self.containers,
             self.names,
             certificate=self.settings.project.name,
             directory=acme.directory,
@@ -221,11 +221,11 @@ class Certificates:
         return self.host.run(command, timeout=ACME_LIMIT).out
 
     def _renew(self) -> Command:
-        return certbot.renew(self.compose, certificate=self.settings.project.name)
+        return certbot.renew(self.containers, certificate=self.settings.project.name)
 
     def _rehearse(self) -> Command:
         name, directory = self.settings.project.name, self.settings.acme.directory
-        return certbot.rehearse(self.compose, certificate=name, directory=directory)
+        return certbot.rehearse(self.containers, certificate=name, directory=directory)
 
     def _issued(self) -> bytes | None:
         return self.host.read(f"{self._lineage}/fullchain.pem")

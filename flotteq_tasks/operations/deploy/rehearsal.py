@@ -37,7 +37,7 @@ def commands(prepared: Preparation) -> Iterator[tuple[str, str]]:
     rolling = [name for name in settings.of_kind("rolling") if name in changed]
     yield from _files(prepared, rolling)
     if fixed:
-        yield "services", str(prepared.site.engine.compose.up(fixed, recreate=True))
+        yield "services", str(prepared.site.engine.starting(fixed, replace=True))
     yield from _data(prepared)
     # One after the other: each service's turn is what all of them do together otherwise.
     for names in [[name] for name in rolling] if prepared.surge == "one" else [rolling]:
@@ -56,13 +56,13 @@ def _files(prepared: Preparation, rolling: list[str]) -> Iterator[tuple[str, str
 
 
 def _data(prepared: Preparation) -> Iterator[tuple[str, str]]:
-    settings, request, compose = prepared.site.settings, prepared.request, prepared.site.engine.compose
+    settings, request, containers = prepared.site.settings, prepared.request, prepared.site.engine.containers
     if not request.skip_backup:
         path = f"{settings.project.backups}/pre-deploy/{prepared.release.id}.dump"
-        yield "backup", str(postgres.dump_to_file(compose, settings.database, path))
+        yield "backup", str(postgres.dump_to_file(containers, settings.database, path))
     if settings.migrations and not request.skip_migrations:
         name = f"{settings.project.name}-migrate"
-        run = compose.run(settings.migrations.service, settings.migrations.command, name=name)
+        run = containers.run(settings.migrations.service, settings.migrations.command, name=name)
         yield "migrations", str(rollout.alone(name, run))
 
 
@@ -77,7 +77,7 @@ def _containers(prepared: Preparation, names: list[str]) -> Iterator[tuple[str, 
         yield "checks", str(rollout.wait_healthy([NEW], limit=settings.deploy.health_timeout))
     yield "switch", str(rollout.keep_edge(directory))
     yield "switch", f"write the edge's files below {directory}/nginx"
-    yield "switch", str(nginx.reload(engine.compose, generation="", taken=TAKEN, service=edge))
+    yield "switch", str(nginx.reload(engine.containers, generation="", taken=TAKEN, service=edge))
 
 
 def _watch(prepared: Preparation, rolling: list[str]) -> Iterator[tuple[str, str]]:

@@ -143,7 +143,7 @@ def test_only_root_can_hold_connections(tmp_path: Path) -> None:
 
 
 def test_the_further_container_is_made_and_not_started() -> None:
-    words = edge_swap.create(COMPOSE, service="front", count=2).argv()
+    words = COMPOSE.spare("front", count=2).argv()
     assert words[-7:] == [
         "up", "--no-start", "--no-deps", "--no-build", "--no-recreate", "--scale=front=2", "front",
     ]  # fmt: skip
