@@ -47,6 +47,14 @@ for pid; do
 done
 """
 
+_TRY = """
+edge=$1 files=$2 name=$3 place=$4
+trap 'rm -rf -- "$files"; docker rm --force "$name" >/dev/null 2>&1 || true' EXIT
+image=$(docker inspect --format '{{.Image}}' "$edge")
+docker run --rm --name "$name" --network "container:$edge" --volumes-from "$edge:ro" --volume "$files:$place:ro" \\
+  --entrypoint nginx "$image" -e stderr -t -q -c "$place/nginx.conf"
+"""
+
 _ALLOW = """
 state=$1/nginx/state; shift
 mkdir -p "$state"
@@ -63,6 +71,19 @@ mkdir -p "$1/nginx/state"
 def test(containers: Containers, *, service: str = "nginx") -> Command:
     """Check the files that lie on the host with the image that runs; silent but for errors and warnings."""
     return containers.exec(service, ["nginx", "-e", "stderr", "-t", "-q", "-c", CONFIG])
+
+
+def try_out(edge: str, files: str, *, name: str) -> Command:
+    """Check a set of files that nobody serves yet, in a container like the edge's: its image, its mounts, its names.
+
+    Silent but for errors and warnings. The container and the files are removed, whatever the verdict.
+
+    Args:
+        edge: id of the edge's container; it must run.
+        files: directory on the host with the whole set.
+        name: of the container that checks.
+    """
+    return script(_TRY, edge, files, name, PLACE)
 
 
 def dump(containers: Containers, *, service: str = "nginx") -> Command:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release
-from flotteq_tasks.operations import certificates, edge_files, preflight
+from flotteq_tasks.operations import certificates, edge_check, edge_files, preflight
 from flotteq_tasks.operations.certificates import CertificateStatus
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
@@ -25,6 +25,7 @@ def init(site: Site, variables: Mapping[str, str]) -> str:
         elif edge_files.differences(site, facts):
             # A name that is new in flotteq.toml must be answered before the authority asks for it.
             with site.report.step("reload the edge"):
+                edge_check.check(site, facts, "check")
                 edge_files.refresh(site, facts)
         changed = _certificates(site, facts).init()
         keeper.write("ssl.init", changed=changed)
@@ -50,6 +51,8 @@ def reload(site: Site, variables: Mapping[str, str]) -> None:
         facts = site.engine.facts()
         if not _edge_runs(site, facts):
             raise FlotteqError(f"{site.host.name}: the edge does not run", hint="inv status")
+        with site.report.step("check the configuration"):
+            edge_check.check(site, facts, "check")
         with site.report.step("reload"):
             edge_files.refresh(site, facts)
         keeper.write("nginx.reload")

@@ -14,7 +14,7 @@ from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release, release_id
 from flotteq_tasks.model.secret import Secret
-from flotteq_tasks.operations import edge_files, images, preflight, secret_store
+from flotteq_tasks.operations import edge_check, edge_files, images, preflight, secret_store
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy.request import DeployRequest
 from flotteq_tasks.operations.names import known_services
@@ -161,7 +161,9 @@ class Preparation:
         check_entrypoints(config, self.images)
         self.changed = self.site.engine.changes(staged, self.facts)
         self._refuse_interruption()
-        self.edge = {} if self.request.again else edge_files.differences(self.site, self.facts)
+        if self.request.again is None:
+            edge_check.check(self.site, self.facts, "plan" if self.rehearsal else "check")
+            self.edge = edge_files.differences(self.site, self.facts)
         reasons = [f"{one.service} ({one.reason})" for one in self.changed]
         if self.surge == "one":
             self.site.report.note("the services are replaced one after the other: less memory, several reloads")

@@ -1,5 +1,7 @@
 """Bad input that concerns the host: one clear sentence, the right exit code, and nothing changed on the host."""
 
+import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -7,11 +9,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.cli import Cli
 from support.stack import Stack, difference
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("unchanged")]
 
 DEPLOY = ("deploy", "--version", "v9.9.9")
+COMPOSE = "compose/docker-compose.production.yml"
+
+# All but the live release's manifests.
+_HIDE = """
+cd /opt/flotteq/releases
+live=$(sed -n 's/^ *"id": "\\(.*\\)",*$/\\1/p' ../state/current.json)
+[ -d "$live" ]
+for file in */manifest.json; do
+  [ "$file" = "$live/manifest.json" ] || mv "$file" "${file%.json}.away"
+done
+"""
+_SHOW = 'cd /opt/flotteq/releases; for file in */manifest.away; do mv "$file" "${file%.away}.json"; done'
 
 
 @pytest.fixture
@@ -118,6 +133,69 @@ def test_disk_nearly_full(stack: Stack) -> None:
     assert "only 0.1 GiB are free on the host" in found.out
 
 
+@pytest.mark.parametrize(("seconds", "sentence"), [("+300", "ahead of"), ("-300", "behind")])
+def test_clock_that_is_wrong(stack: Stack, seconds: str, sentence: str) -> None:
+    wrapper = "/usr/local/bin/date"
+    lines = f"#!/bin/sh\nexec /usr/bin/date --date '{seconds} seconds' \"$@\"\n"
+    with _on_host(stack, f"cat >{wrapper}; chmod 755 {wrapper}", f"rm -f {wrapper}", lines):
+        done = stack.inv(*DEPLOY).ended(1)
+    # Seconds may pass between the looks at the two clocks.
+    assert re.search(rf"the host's clock is (29|30)\d s {sentence} this machine's", done.err)
+    assert "timedatectl set-ntp true" in done.err
+
+
+def test_nothing_to_roll_back_to(stack: Stack) -> None:
+    with _on_host(stack, _HIDE, _SHOW):
+        done = stack.inv("rollback").ended(1)
+    assert "there is no earlier good release to go back to" in done.sentence
+    assert "good releases on the host: none" in done.err
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("healthcheck: {disable: true}", "services.frontend-client.healthcheck: is missing: a deploy waits for it"),
+        ("container_name: client", "services.frontend-client.container_name: remove it"),
+        ('ports: ["8080:80"]', "services.frontend-client.ports: would publish frontend-client on port 8080"),
+    ],
+    ids=["no healthcheck", "container_name", "ports"],
+)
+def test_compose_file_that_cannot_roll(stack: Stack, tmp_path: Path, line: str, sentence: str) -> None:
+    inv = _project(stack, tmp_path, "compose")
+    file, head = tmp_path / COMPOSE, "  frontend-client:\n    <<: *frontend\n"
+    assert head in file.read_text()
+    file.write_text(file.read_text().replace(head, f"{head}    {line}\n"))
+    done = inv("deploy", "--version", str(stack.health()["version"])).ended(2)
+    assert f"{COMPOSE}: {sentence}" in done.err
+
+
+@pytest.mark.parametrize("template", ["snippets/headers.conf", "upstreams/active.conf.j2"])
+@pytest.mark.parametrize("task", [("deploy", "--version"), ("plan", "--version"), ("nginx.reload",)], ids=" ".join)
+def test_template_that_nginx_refuses(stack: Stack, tmp_path: Path, task: tuple[str, ...], template: str) -> None:
+    """Refused before any file of the edge is replaced: one that starts again reads what lies there."""
+    inv = _project(stack, tmp_path, "nginx")
+    with (tmp_path / "nginx" / template).open("a") as file:
+        file.write("more_headers 'X-Mine: 1';\n")
+    words = (*task, str(stack.health()["version"])) if len(task) > 1 else task
+    done = inv(*words).ended(1)
+    assert "nginx refuses the edge's configuration as it would be; nothing was changed" in done.sentence
+    assert 'unknown directive "more_headers"' in done.err
+    assert stack.host("ls -d /opt/flotteq/state/edge.check /opt/flotteq/state/edge.plan", check=False).out == ""
+
+
+def test_hook_that_hangs(stack: Stack, tmp_path: Path) -> None:
+    inv = _project(stack, tmp_path)
+    hook = tmp_path / "hooks" / "pre-deploy"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\necho waiting for a message\nsleep 604.8\n")
+    hook.chmod(0o755)
+    done = inv(*DEPLOY, variables={"FLOTTEQ__DEPLOY__HOOK_TIMEOUT": "2"}).ended(1)
+    assert "hooks/pre-deploy did not end within 2 s and was stopped" in done.sentence
+    assert "deploy.hook_timeout in flotteq.toml" in done.err
+    assert subprocess.run(["pgrep", "--full", "sleep 604.8"], check=False).returncode == 1
+    assert "is not locked" in stack.inv("lock.status").ok().out
+
+
 @pytest.mark.parametrize(
     ("content", "mode", "sentence"),
     [
@@ -189,10 +267,20 @@ def _new_key(directory: Path) -> Path:
     return path
 
 
+def _project(stack: Stack, directory: Path, *copied: str) -> Cli:
+    """The same project in a directory of its own, to change the folders that are copied."""
+    for entry in stack.project.iterdir():
+        if entry.name in copied:
+            shutil.copytree(entry, directory / entry.name)
+        else:
+            (directory / entry.name).symlink_to(entry)
+    return Cli(directory, stack.inv.variables, stack.inv.log)
+
+
 @contextmanager
-def _on_host(stack: Stack, begin: str, end: str) -> Iterator[Callable[[], None]]:
+def _on_host(stack: Stack, begin: str, end: str, stdin: str = "") -> Iterator[Callable[[], None]]:
     """Change something on the host for the length of a block."""
-    stack.host(begin)
+    stack.host(f"set -e\n{begin}", stdin=stdin.encode())
     try:
         yield lambda: None
     finally:

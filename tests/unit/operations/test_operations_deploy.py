@@ -1,6 +1,7 @@
 """A deploy on a host in memory: what it does in which order, and that a fault anywhere leaves a site that serves."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 from deploy_world import HOME, KEEP_EDGE, World, image
 
-from flotteq_tasks.host.base import File
-from flotteq_tasks.model.errors import FlotteqError, HostUnreachable, NotPutBack, PutBack, Unhealthy
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host.base import Done, File
+from flotteq_tasks.model.errors import FlotteqError, HostUnreachable, NotPutBack, PreflightFailed, PutBack, Unhealthy
 from flotteq_tasks.model.events import StepFailed, StepStarted
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
-from flotteq_tasks.operations import edge_files, verification
+from flotteq_tasks.operations import edge_check, edge_files, verification
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
 from flotteq_tasks.operations.probing import Tally
@@ -44,6 +46,7 @@ def _look(world: World, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(verification, "ask", world.answer)
     patch.setattr(run, "probing", lambda *_, **__: nullcontext(Tally()))
     patch.setattr(edge_files, "render_edge", _render_once)
+    patch.setattr(edge_check, "render_edge", _render_once)
 
 
 @pytest.fixture
@@ -84,6 +87,24 @@ def test_old_containers_serve_until_the_new_ones_are_healthy_and_asked(world: Wo
     reload = next(index for index, entry in enumerate(entries) if "kill -HUP" in entry)
     assert [entries.index(f"engine {name}") < reload for name in ("start_beside", "ask")] == [True, True]
     assert next(at for at, entry in enumerate(entries) if entry.startswith("engine retire")) > reload
+
+
+def test_files_that_nginx_refuses_take_no_old_ones_place(world: World) -> None:
+    before = {path: file for path, file in world.host.files.items() if path.startswith(f"{HOME}/nginx/")}
+    refused = Done(Command("docker"), 1, err='nginx: [emerg] unknown directive "more_headers" in /etc/nginx/x.conf:3\n')
+    world.host.script = {re.compile("--volumes-from"): refused, **world.host.script}
+    with pytest.raises(PreflightFailed, match="unknown directive"):
+        _deploy(world)
+    assert {path: file for path, file in world.host.files.items() if path.startswith(f"{HOME}/nginx/")} == before
+    assert "engine activate" not in world.host.transcript
+    assert (world.served, world.recorded, world.locked) == (OLD, "v1", False)
+
+
+def test_files_that_the_host_has_already_are_not_tested_again(world: World) -> None:
+    _deploy(world)
+    count = len(world.host.transcript)
+    _deploy(world)
+    assert not [entry for entry in world.host.transcript[count:] if "--volumes-from" in entry]
 
 
 def test_databases_and_the_edge_stay_as_they_are(world: World) -> None:

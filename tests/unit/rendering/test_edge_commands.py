@@ -34,6 +34,11 @@ def test_reload_passes_its_figures_as_arguments() -> None:
     assert str(command).startswith(f"{EXEC} nginx sh -c ")
 
 
+def test_trying_files_out_passes_its_figures_as_arguments() -> None:
+    command = nginx.try_out("4f1d", "/d/state/edge.check", name="fleet-nginx-check")
+    assert command.argv()[-4:] == ["4f1d", "/d/state/edge.check", "fleet-nginx-check", "/etc/nginx/flotteq"]
+
+
 def test_maintenance() -> None:
     assert str(nginx.maintenance_off("/srv/fleet")) == "rm -f /srv/fleet/nginx/state/maintenance.on"
     assert nginx.maintenance_on("/srv/fleet").argv()[-1] == "/srv/fleet"
@@ -71,11 +76,12 @@ def test_renew_and_its_rehearsal() -> None:
         Command(*nginx.reload(COMPOSE, generation="", taken=1).argv()[-7:]),
         Command(*nginx.drained(COMPOSE, ["7", "8"], limit=1).argv()[-7:]),
         nginx.maintenance_on("/d"),
+        nginx.try_out("4f1d", "/d/state/edge.check", name="fleet-nginx-check"),
         certbot.current("/d"),
         certbot.point("/d", "rel-1"),
         certbot.discard("/d", "rel-1"),
     ],
-    ids=["reload", "drained", "maintenance", "current", "point", "discard"],
+    ids=["reload", "drained", "maintenance", "try_out", "current", "point", "discard"],
 )
 def test_the_scripts_are_sound_for_a_posix_shell(command: Command) -> None:
     words = command.argv()
