@@ -1,5 +1,6 @@
 """Secrets on the host: one file per value, readable by root and the consumers' group only."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 
 from flotteq_tasks.commands.shell import script
@@ -69,6 +70,18 @@ def settle(settings: Settings, on_host: Mapping[str, str]) -> tuple[dict[str, st
             f"secrets are missing, here and on the host: {', '.join(absent)}", hint=_remedy(settings, absent)
         )
     return marks, values
+
+
+def other_values(settings: Settings, on_host: Mapping[str, str]) -> list[str]:
+    """Secrets of which this machine has another value than the host: a deploy keeps the host's."""
+    found = []
+    for name in settings.secrets:
+        # A file that cannot be used is no other value: nobody asks for it where the host has one.
+        with contextlib.suppress(SecretError):
+            value = store.read(settings.root, settings.environment, name)
+            if value is not None and name in on_host and store.fingerprint(name, value) != on_host[name]:
+                found.append(name)
+    return found
 
 
 def _remedy(settings: Settings, absent: Iterable[str]) -> str:

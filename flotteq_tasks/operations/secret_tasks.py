@@ -150,7 +150,7 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
             with site.report.step(f"new value of {name}"):
                 secret_store.push(site.host, site.settings, {name: value})
                 _teach(site, spec.rotate, value)
-            same = DeployRequest.same(facts.release)
+            same = DeployRequest.same(facts.release, rotates=name)
             deploy_locked(site, same, who, keeper, facts=repair(site, keeper), variables=variables)
         except BaseException:
             with interruption.ignored():

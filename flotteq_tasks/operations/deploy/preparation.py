@@ -119,6 +119,12 @@ class Preparation:
     def _secrets(self) -> tuple[Mapping[str, str], Mapping[str, Secret]]:
         if self.request.again is not None:
             return self.request.again.secrets, {}
+        for name in secret_store.other_values(self.site.settings, self.facts.secrets):
+            if name != self.request.rotates:
+                remedy = f"inv secrets.generate --rotate {name} replaces it"
+                self.site.report.warn(
+                    f"secret {name}: the host has another value than this machine; it stays ({remedy})"
+                )
         return secret_store.settle(self.site.settings, self.facts.secrets)
 
     def replicas(self, service: str) -> int:

@@ -20,6 +20,7 @@ class DeployRequest:
         only: replace these services only; the others keep their images.
         soak: seconds during which the new release is watched before the old one is removed; None: ``deploy.monitor``.
         surge: ``all`` services side by side or ``one`` after the other; empty: as the host's free memory allows.
+        rotates: secret whose new value the host has already and this machine does not have yet.
     """
 
     version: Version
@@ -31,6 +32,7 @@ class DeployRequest:
     only: tuple[str, ...] = ()
     soak: int | None = None
     surge: str = ""
+    rotates: str = ""
 
     def options(self) -> dict[str, Any]:
         """What was asked for besides the version, as plain data: the journal keeps it for a resume."""
@@ -44,9 +46,9 @@ class DeployRequest:
         return cls(Version.parse(version), **{**known, "only": tuple(known.get("only", ()))})
 
     @classmethod
-    def same(cls, release: Release) -> "DeployRequest":
+    def same(cls, release: Release, *, rotates: str = "") -> "DeployRequest":
         """The version that is live, with today's settings: only what changed beside it is replaced."""
-        return cls(Version.parse(release.version), skip_backup=True, skip_migrations=True)
+        return cls(Version.parse(release.version), skip_backup=True, skip_migrations=True, rotates=rotates)
 
     @classmethod
     def back_to(cls, release: Release) -> "DeployRequest":

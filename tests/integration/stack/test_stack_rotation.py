@@ -1,5 +1,7 @@
 """A new value of a secret: who is replaced, and what the old value is worth afterwards."""
 
+import os
+
 import pytest
 from support.stack import Stack, wait_for, without_failure
 from support.watch import CommandLines
@@ -24,6 +26,20 @@ def test_rotating_a_token_secret_replaces_the_backend_only(stack: Stack) -> None
     assert stack.secret("jwt_access_secret") != old
     assert not [line for line in lines.seen if old in line or stack.secret("jwt_access_secret") in line]
     stack.inv("secrets.check").ok()
+
+
+def test_a_new_value_that_a_person_supplies_replaces_its_consumers_when_it_is_rotated(stack: Stack) -> None:
+    """A deploy keeps the host's value: a stale one on somebody's laptop must not go live by accident."""
+    before, version = stack.ids(), str(stack.health()["version"])
+    stack.inv("secrets.set", "smtp_password", stdin=f"canary-smtp_password-{os.urandom(9).hex()}\n").ok()
+    said = stack.inv("deploy", "--version", version).ok().err
+    assert "secret smtp_password: the host has another value than this machine" in said
+    assert "inv secrets.generate --rotate smtp_password" in said
+    assert stack.ids() == before
+    with without_failure(stack.load(threads=3)):
+        stack.inv("secrets.generate", "--rotate", "smtp_password", "--yes").ok()
+    assert _replaced(before, stack.ids()) == {"flotteq-backend"}
+    assert "another value" not in stack.inv("deploy", "--version", version).ok().err
 
 
 @pytest.mark.parametrize(

@@ -353,6 +353,20 @@ def test_what_the_host_has_is_used_and_not_pushed(tmp_path: Path) -> None:
     assert (marks, values) == ({"db_password": "host", "mail_password": "m"}, {})
 
 
+@pytest.mark.parametrize(
+    ("on_host", "found"), [({"db_password": "host"}, ["db_password"]), ({"db_password": MARK}, []), ({}, [])],
+    ids=["another value", "the same", "none"],
+)  # fmt: skip
+def test_values_that_differ_from_the_hosts_are_named(tmp_path: Path, on_host: dict[str, str], found: list[str]) -> None:
+    local_secrets.write(tmp_path, "production", "db_password", LOCAL)
+    assert secret_store.other_values(fleet(tmp_path), on_host) == found
+
+
+def test_a_local_value_that_cannot_be_used_is_nobodys_concern_where_the_host_has_one(tmp_path: Path) -> None:
+    local_secrets.write(tmp_path, "production", "db_password", LOCAL).chmod(0o644)
+    assert secret_store.other_values(fleet(tmp_path), {"db_password": "host"}) == []
+
+
 def test_what_the_host_lacks_comes_from_here(tmp_path: Path) -> None:
     local_secrets.write(tmp_path, "production", "db_password", LOCAL)
     marks, values = secret_store.settle(fleet(tmp_path), {"mail_password": "m"})
