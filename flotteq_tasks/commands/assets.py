@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
   next=$root/.$service.next kept=$root/$service/assets
   rm -rf "$next"
   mkdir -p "$next" "$kept"
-  if docker cp "$container:$path/." "$next/" >/dev/null 2>&1; then
+  if said=$(docker cp "$container:$path/." "$next/" 2>&1 >/dev/null); then
     # Their age counts from now: until now they were live.
     find "$next" -type f -exec touch {} +
     chmod -R u+rwX,go+rX "$next"
@@ -22,7 +22,12 @@ while [ $# -gt 0 ]; do
     done
     echo "kept $service $(find "$kept" -type f | wc -l)"
   else
-    echo "none $service"
+    rm -rf "$next"
+    # A full disk says something else.
+    case $said in
+      *'Could not find the file'* | *'No such container:path'*) echo "none $service" ;;
+      *) echo "$service: $said" >&2; exit 1 ;;
+    esac
   fi
   rm -rf "$next"
 done

@@ -4,11 +4,14 @@ from flotteq_tasks.commands.shell import Command, script
 
 LOCKED = 75
 FREE = 3
+# What putting back a deploy writes: its files, the edge's files, a manifest. Many times over.
+ROOM = 1 << 20
 
 # The kernel holds the lock: it is free the moment this process ends, however it ends. A client that is silent for a
-# whole lease (killed, cut off) ends it, too. The information file only tells people who holds it.
+# whole lease (killed, cut off) ends it, too. The information file only tells people who holds it. A full disk ends
+# nothing: a line that finds no room is answered as such, and room for putting things back has been set aside.
 _KEEPER = """
-state=$1 lease=$2
+state=$1 lease=$2 bytes=$3
 umask 022
 mkdir -p "$state"
 exec 9>>"$state/lock"
@@ -22,15 +25,24 @@ if [ -s "$state/lock.json" ]; then
   printf 'after %s\\n' "$(tr -d '\\n' < "$state/lock.json")"
 fi
 IFS= read -r -t 30 holder
-printf '%s\\n' "$holder" > "$state/lock.json.new"
-echo $$ > "$state/lock.pid"
-mv "$state/lock.json.new" "$state/lock.json"
+[ -e "$state/room" ] || head -c "$bytes" /dev/urandom 2>/dev/null > "$state/room" || rm -f "$state/room"
+tell() {
+  { echo $$ > "$state/lock.pid" && printf '%s\\n' "$holder" > "$state/lock.json.new"; } 2>/dev/null &&
+    mv "$state/lock.json.new" "$state/lock.json"
+}
+add() { { printf '%s%s\\n' "$1" "$line" >> "$state/journal.jsonl"; } 2>/dev/null; }
+tell || { rm -f "$state/room"; tell; } || true
 echo held
 while IFS= read -r -t "$lease" line; do
   case $line in
     beat) echo beat || true ;;
+    room) rm -f "$state/room"; echo room || true ;;
     release) rm -f "$state/lock.json"; echo released || true; exit 0 ;;
-    *) printf '%s\\n' "$line" >> "$state/journal.jsonl"; echo written || true ;;
+    *)
+      answer=written
+      # Half of a line may have been written: the next one begins on a line of its own.
+      add '' || { answer=full; rm -f "$state/room"; add $'\\n' || true; }
+      echo "$answer" || true ;;
   esac
 done
 exit 1
@@ -40,13 +52,14 @@ exit 1
 def keeper(state: str, *, lease: float) -> Command:
     """Hold the lock below ``state`` until told to release it.
 
-    The client sends one line with the holder, then lines for the journal, ``beat`` or ``release``; each is answered by
-    one line. Exit code 75: somebody else holds it, and standard output says who.
+    The client sends one line with the holder, then lines for the journal, ``beat``, ``room`` or ``release``; each is
+    answered by one line: ``written``, or ``full`` where the disk took no line. ``room`` gives the bytes back that are
+    set aside for a full disk. Exit code 75: somebody else holds it, and standard output says who.
 
     Args:
         lease: seconds of silence after which the client counts as dead and the lock is given up.
     """
-    return script(_KEEPER, state, f"{lease:g}", interpreter="bash")
+    return script(_KEEPER, state, f"{lease:g}", ROOM, interpreter="bash")
 
 
 def read_lock(state: str) -> Command:

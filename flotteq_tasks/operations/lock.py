@@ -38,14 +38,25 @@ class Keeper:
         self._beats = threading.Thread(target=self._beat, daemon=True)
         self._beats.start()
 
-    def write(self, event: str, **fields: Any) -> None:
-        """Add one line to the journal and wait until the host has it.
+    def write(self, event: str, **fields: Any) -> bool:
+        """Add one line to the journal and wait for the host's answer.
+
+        Returns:
+            whether the host has it; not where its disk is full.
 
         Raises:
             HostUnreachable: the lock is gone with the connection; nothing more may be changed.
         """
         line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
-        self._ask(json.dumps(line, sort_keys=True), "written")
+        return self._ask(json.dumps(line, sort_keys=True), "written", "full") == "written"
+
+    def make_room(self) -> None:
+        """Give back what is set aside on the host: putting things back must be possible on a full disk.
+
+        Raises:
+            HostUnreachable: as ``write``.
+        """
+        self._ask("room", "room")
 
     def last_words(self, event: str, **fields: Any) -> None:
         """Write the outcome; a connection that is gone must not hide how the operation ended."""
@@ -63,17 +74,18 @@ class Keeper:
             self._talk.shutdown(wait=False)
             self._session.close()
 
-    def _ask(self, line: str, answer: str) -> None:
-        self._talk.submit(self._exchange, line, answer).result()
+    def _ask(self, line: str, *answers: str) -> str:
+        return self._talk.submit(self._exchange, line, answers).result()
 
-    def _exchange(self, line: str, answer: str) -> None:
+    def _exchange(self, line: str, answers: tuple[str, ...]) -> str:
         self._session.send(line)
         heard = self._session.receive(timeout=ANSWER)
-        if heard != answer:
+        if heard not in answers:
             raise HostUnreachable(
                 f"the lock on the host is lost (answer: {heard!r}); somebody may take it over",
                 hint="run the same command again: it repairs what was begun",
             )
+        return heard
 
     def _beat(self) -> None:
         while not self._stop.wait(self._every):

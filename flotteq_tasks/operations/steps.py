@@ -39,7 +39,10 @@ def run_steps(steps: Sequence[Step], report: Report, keeper: Keeper) -> None:
         begun.append(step)
         try:
             interruption.check()
-            keeper.write("begin", step=step.name)
+            if not keeper.write("begin", step=step.name):
+                raise FlotteqError(
+                    f"the host's disk is full: '{step.name}' was not begun", hint="inv disk; on the host: df -h"
+                )
             with report.step(step.name) as note:
                 step.apply(note)
             keeper.write("end", step=step.name)
@@ -50,6 +53,8 @@ def run_steps(steps: Sequence[Step], report: Report, keeper: Keeper) -> None:
 def _put_back(begun: list[Step], error: BaseException, report: Report, keeper: Keeper) -> None:
     undoable = [step for step in reversed(begun) if step.undo is not None]
     with interruption.ignored():
+        if undoable:
+            _make_room(undoable[0], error, keeper)
         for step in undoable:
             _undo(step, error, report, keeper)
     failed = begun[-1].name
@@ -66,6 +71,20 @@ def _put_back(begun: list[Step], error: BaseException, report: Report, keeper: K
     ) from error
 
 
+def _make_room(first: Step, error: BaseException, keeper: Keeper) -> None:
+    try:
+        keeper.make_room()
+    except HostUnreachable as lost:
+        raise _lost(first, lost) from error
+
+
+def _lost(step: Step, lost: HostUnreachable) -> HostUnreachable:
+    return HostUnreachable(
+        f"the connection was lost while '{step.name}' was put back: {lost.message}",
+        hint="the site still runs what it ran; run the same command again, it repairs what was begun",
+    )
+
+
 def _undo(step: Step, error: BaseException, report: Report, keeper: Keeper) -> None:
     assert step.undo is not None  # noqa: S101 - the caller filters
     try:
@@ -75,10 +94,7 @@ def _undo(step: Step, error: BaseException, report: Report, keeper: Keeper) -> N
             step.undo()
         keeper.write("undone", step=step.name)
     except HostUnreachable as lost:
-        raise HostUnreachable(
-            f"the connection was lost while '{step.name}' was put back: {lost.message}",
-            hint="the site still runs what it ran; run the same command again, it repairs what was begun",
-        ) from error
+        raise _lost(step, lost) from error
     except Exception as second:  # noqa: BLE001 - an undo that fails, however, must page somebody
         raise NotPutBack(
             f"failed ({_words(error)}) and '{step.name}' could not be put back: {_words(second)}",

@@ -67,6 +67,15 @@ class Running:
         """What it has printed so far."""
         return "".join(self._parts["out"])
 
+    def says(self, text: str, timeout: float = 120) -> float:
+        """Wait until it says something; return the moment (``time.monotonic``)."""
+        deadline = time.monotonic() + timeout
+        while text not in self.said():
+            assert self.process.poll() is None, f"it ended without {text!r}:\n{self.said()}"
+            assert time.monotonic() < deadline, f"no {text!r} within {timeout:g} s:\n{self.said()}"
+            time.sleep(0.005)
+        return time.monotonic()
+
     def kill(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from unit_support import execute
 
-from flotteq_tasks.commands.keeper import LOCKED, keeper, read_lock
+from flotteq_tasks.commands.keeper import LOCKED, ROOM, keeper, read_lock
 
 HOLDER = '{"who": "ada"}'
 
@@ -72,7 +72,7 @@ def second(state: Path, client: Client) -> Iterator[Client]:
 
 def test_the_whole_command() -> None:
     words = keeper("/srv/x/state", lease=45).argv()
-    assert (words[:2], words[3:]) == (["bash", "-c"], ["flotteq", "/srv/x/state", "45"])
+    assert (words[:2], words[3:]) == (["bash", "-c"], ["flotteq", "/srv/x/state", "45", str(ROOM)])
 
 
 def test_the_first_holds_the_lock(client: Client) -> None:
@@ -96,6 +96,30 @@ def test_the_journal_keeps_what_was_in_it(client: Client, state: Path) -> None:
     (state / "journal.jsonl").write_text("{}\n")
     client.say('{"b": 2}')
     assert (state / "journal.jsonl").read_text() == '{}\n{"b": 2}\n'
+
+
+def test_a_line_that_finds_no_room_does_not_end_the_lock(client: Client, state: Path) -> None:
+    client.say(HOLDER)
+    (state / "journal.jsonl").symlink_to("/dev/full")
+    assert client.say('{"a": 1}') == "full"
+    assert client.say("beat") == "beat"
+    (state / "journal.jsonl").unlink()
+    assert client.say('{"b": 2}') == "written"
+
+
+def test_a_holder_that_cannot_be_written_down_holds_it_all_the_same(client: Client, state: Path) -> None:
+    state.mkdir(parents=True)
+    (state / "lock.json.new").symlink_to("/dev/full")
+    assert client.say(HOLDER) == "held"
+    assert client.say("beat") == "beat"
+
+
+def test_room_is_set_aside_and_given_back(client: Client, state: Path) -> None:
+    client.say(HOLDER)
+    assert (state / "room").stat().st_size == ROOM
+    assert client.say("room") == "room"
+    assert not (state / "room").exists()
+    assert client.say("room") == "room"
 
 
 def test_release_ends_it_and_forgets_the_holder(client: Client, state: Path) -> None:

@@ -161,7 +161,13 @@ def _image(tmp_path: Path, files: dict[str, str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     # `docker cp CONTAINER:/html/assets/. TARGET`
-    fake_program(tmp_path / "bin", "docker", f'case $2 in app-*) cp -R {tmp_path}/image/. "$3" ;; *) exit 1 ;; esac')
+    missing = "Error response from daemon: Could not find the file /nowhere in container core-1"
+    full = "write $3index-AbCd1234.js: no space left on device"
+    fake_program(
+        tmp_path / "bin", "docker",
+        f'case $2 in app-*) cp -R {tmp_path}/image/. "$3" ;; full-*) echo "{full}" >&2; exit 1 ;; '
+        f'*) echo "{missing}" >&2; exit 1 ;; esac',
+    )  # fmt: skip
 
 
 def _keep(tmp_path: Path, *sources: tuple[str, str, str]) -> CompletedProcess[str]:
@@ -195,6 +201,14 @@ def test_age_counts_from_when_a_file_was_last_live(tmp_path: Path) -> None:
     os.utime(tmp_path / "image/still-AAAAAAA1.js", (long_ago, long_ago))
     _keep(tmp_path, ("app", "app-1", "/html/assets"))
     assert sorted(path.name for path in kept.iterdir()) == ["day-AAAAAAA1.js", "still-AAAAAAA1.js"]
+
+
+def test_a_copy_that_fails_is_no_image_without_the_directory(tmp_path: Path) -> None:
+    _image(tmp_path, {"a-AAAAAAA1.js": "x"})
+    done = _keep(tmp_path, ("app", "full-1", "/html/assets"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "app: write" in done.stderr and "no space left on device" in done.stderr
+    assert not list((tmp_path / "assets").glob(".*.next"))
 
 
 def test_an_image_without_the_directory_is_said(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def _conversation(command: Command, line: bytes) -> str:
     text = line.decode().strip()
     if not text or text == "release":
         return "released\n" if text else ""
-    return "written\n" if '"event"' in text else "beat\n" if text == "beat" else "held\n"
+    return "written\n" if '"event"' in text else f"{text}\n" if text in ("beat", "room") else "held\n"
 
 
 @pytest.fixture(autouse=True)

@@ -27,16 +27,24 @@ class World:
                  undo: dict[str, BaseException] | None = None) -> None:  # fmt: skip
         self.done: list[str] = []
         self.journal: list[str] = []
-        self.lose: str = ""
+        self.lose = self.full = ""
+        self.room: list[str] = []
         self.events = Events()
         self._plain, self._apply, self._undo = plain, apply or {}, undo or {}
 
-    def write(self, event: str, **fields: str) -> None:
+    def write(self, event: str, **fields: str) -> bool:
         """What a keeper does."""
         line = f"{event} {fields['step']}"
         if line == self.lose:
             raise HostUnreachable("the lock is lost")
+        if line == self.full:
+            return False
         self.journal.append(line)
+        return True
+
+    def make_room(self) -> None:
+        """What a keeper does before anything is put back."""
+        self.room.append(self.done[-1])
 
     def _act(self, what: str, name: str, errors: dict[str, BaseException]) -> Callable[..., None]:
         def act(*_: object) -> None:
@@ -193,3 +201,26 @@ def test_a_signal_in_a_step_is_undone_with_its_exit_code() -> None:
     assert isinstance(error, Interrupted)
     assert error.exit_code == ExitCode.TERMINATED
     assert world.done == ["do a", "do b", "undo b", "undo a"]
+
+
+def test_room_is_made_before_anything_is_put_back() -> None:
+    world = World(apply={"b": CommandFailed("no", code=1)})
+    world.run()
+    assert world.room == ["do b"]
+    assert world.done[2:] == ["undo b", "undo a"]
+
+
+def test_a_full_disk_ends_it_at_the_next_step() -> None:
+    world = World()
+    world.full = "begin c"
+    error = world.run()
+    assert isinstance(error, PutBack)
+    assert "the host's disk is full: 'c' was not begun" in error.message
+    assert world.done == ["do a", "do b", "undo c", "undo b", "undo a"]
+
+
+def test_a_journal_without_room_stops_no_undo() -> None:
+    world = World(apply={"b": CommandFailed("no", code=1)})
+    world.full = "undo b"
+    assert isinstance(world.run(), PutBack)
+    assert world.done[-2:] == ["undo b", "undo a"]
