@@ -1,9 +1,8 @@
-"""A relay on loopback that makes the way to the edge longer, as a visitor's is."""
+"""A relay on loopback in a process of its own: a visitor's long way, or a link that ends half-way."""
 
-import queue
-import socket
-import threading
-import time
+import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -17,49 +16,87 @@ def delayed(address: str, port: int, round_trip: float) -> Iterator[int]:
     Args:
         round_trip: seconds that the way there and back takes longer.
     """
-    server = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=_accept, args=(server, address, port, round_trip / 2), daemon=True).start()
-    try:
-        yield server.getsockname()[1]
-    finally:
-        server.close()
+    with _process(address, port, delay=round_trip / 2, enough=0) as where:
+        yield where
 
 
-def _accept(server: socket.socket, address: str, port: int, delay: float) -> None:
-    while True:
+@contextmanager
+def breaking(address: str, port: int, *, after: int) -> Iterator[int]:
+    """Relay to an address until so many bytes came back; then every connection is reset, old and new ones.
+
+    Args:
+        after: bytes of all answers together.
+    """
+    with _process(address, port, delay=0.0, enough=after) as where:
+        yield where
+
+
+@contextmanager
+def _process(address: str, port: int, *, delay: float, enough: int) -> Iterator[int]:
+    words = [sys.executable, __file__, address, str(port), str(delay), str(enough)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         try:
-            near, _ = server.accept()
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+class Relay:
+    """All connections of one relay."""
+
+    def __init__(self, address: str, port: int, delay: float, enough: int) -> None:
+        self.address, self.port, self.delay = address, port, delay
+        self.limited, self.left = enough > 0, enough
+        self.writers: set[asyncio.StreamWriter] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Relay one connection to its end."""
+        self.writers.add(writer)
+        try:
+            if self.limited and self.left <= 0:
+                return
+            far_reader, far_writer = await asyncio.open_connection(self.address, self.port)
+            self.writers.add(far_writer)
+            await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer, counted=True))
+            await asyncio.sleep(self.delay)
+            far_writer.close()
+            self.writers.discard(far_writer)
         except OSError:
-            return
-        far = socket.create_connection((address, port), 10)
-        for one in (near, far):
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            one.settimeout(None)
-        _pipe(near, far, delay)
-        _pipe(far, near, delay)
+            writer.transport.abort()
+        finally:
+            writer.close()
+            self.writers.discard(writer)
 
-
-def _pipe(source: socket.socket, target: socket.socket, delay: float) -> None:
-    waiting: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
-
-    def read() -> None:
-        data = b"x"
-        while data:
-            try:
-                data = source.recv(CHUNK)
-            except OSError:
-                data = b""
-            waiting.put((time.monotonic() + delay, data))
-
-    def write() -> None:
-        while True:
-            due, data = waiting.get()
-            time.sleep(max(0.0, due - time.monotonic()))
-            with suppress(OSError):
-                if not data:
-                    target.shutdown(socket.SHUT_WR)
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await reader.read(CHUNK):
+            if counted and self.limited:
+                self.left -= len(data)
+                if self.left <= 0:
+                    self._break()
                     return
-                target.sendall(data)
+            loop.call_later(self.delay, writer.write, data)
+        loop.call_later(self.delay, _end, writer)
 
-    threading.Thread(target=read, daemon=True).start()
-    threading.Thread(target=write, daemon=True).start()
+    def _break(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+
+
+def _end(writer: asyncio.StreamWriter) -> None:
+    # The other side may have gone already.
+    with suppress(OSError):
+        if not writer.is_closing():
+            writer.write_eof()
+
+
+async def _serve(address: str, port: int, delay: float, enough: int) -> None:
+    server = await asyncio.start_server(Relay(address, port, delay, enough).accept, "127.0.0.1", 0, backlog=512)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    where, number, seconds, amount = sys.argv[1:]
+    asyncio.run(_serve(where, int(number), float(seconds), int(amount)))

@@ -42,7 +42,7 @@ _LOCAL = """
 [environments.sandbox]
 overlay = "{overlay}"
 deploy = {{ monitor = 2, drain = 15, lease = 12 }}
-limits = {{ api_rate = 5000, api_burst = 5000, web_rate = 5000, web_burst = 5000 }}
+limits = {{ api_rate = 5000, api_burst = 5000, web_rate = 5000, web_burst = 5000, connections = 5000 }}
 """
 
 _WIPE = """

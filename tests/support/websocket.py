@@ -5,6 +5,10 @@ import os
 import socket
 import ssl
 import struct
+import threading
+import time
+from types import TracebackType
+from typing import Self
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
@@ -67,3 +71,37 @@ class LiveConnection:
                 raise ConnectionError("the connection has ended")
             data += more
         return data
+
+
+class HeldConnection:
+    """A live connection that somebody holds for the length of a block, and the moment at which it ended."""
+
+    def __init__(self, domain: str, address: str, port: int, context: ssl.SSLContext) -> None:
+        self._live = LiveConnection(domain, address, port, context)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._closing = False
+        self.ended: float | None = None
+
+    def __enter__(self) -> Self:
+        self._listener.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing = True
+        self._live.close()
+
+    def wait(self, timeout: float) -> float:
+        """Return the moment (``time.monotonic``) at which the server ended it."""
+        self._listener.join(timeout)
+        assert self.ended is not None, f"still open after {timeout:g} s"
+        return self.ended
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self._live.hear(timeout=120)
+        except (OSError, ConnectionError):
+            if not self._closing:
+                self.ended = time.monotonic()

@@ -93,8 +93,9 @@ def test_a_link_that_is_cut_frees_the_lock_after_its_lease(stack: Stack, step: s
         client.kill(signal.SIGSTOP)
         held = stack.inv("deploy.abort")
         wait_for(lambda: "is locked by" not in stack.inv("lock.status").out, "the lease to end", timeout=90)
-        stack.inv("deploy.abort").ok()
+        taken = stack.inv("deploy.abort").ok()
         client.kill(signal.SIGKILL)
         client.wait(10)
     assert held.code == 75
+    assert "took over the lock of" in taken.err and "whose client is gone" in taken.err
     _tidy(stack)
