@@ -34,9 +34,10 @@ def check(site: Site, facts: Facts, name: str) -> None:
     if edge is None or not _differs(files, facts):
         return
     place = f"{site.state}/edge.{name}"
-    site.host.write_tree(place, {path: File(content) for path, content in files.items()})
     container = f"{site.settings.project.name}-{service}-{name}"
-    done = site.host.run(nginx.try_out(edge.id, place, name=container), timeout=LIMIT, check=False)
+    judge = nginx.try_out(edge.id, place, name=container)
+    placed = {path: File(content) for path, content in files.items()}
+    done = site.host.write_tree(place, placed, then=[judge], timeout=LIMIT, check=False)[-1]
     if not done.ok:
         said = (done.err.strip() or done.out.strip()).splitlines()
         raise PreflightFailed(
