@@ -168,7 +168,7 @@ def difference(known: Sequence[Listed], first: str, second: str) -> list[Differe
         first, second: version or id.
 
     Raises:
-        UsageError: there is no such release.
+        UsageError: there is no such release; those that exist are listed.
     """
     left, right = _named(known, first), _named(known, second)
     found = [Difference("version", "", left.version, right.version)] if left.version != right.version else []
@@ -190,7 +190,9 @@ def _named(known: Sequence[Listed], name: str) -> Release:
         if name in (one.release.id, one.release.version):
             return one.release
     exists = ", ".join(dict.fromkeys(one.release.version for one in known)) or "none"
-    raise UsageError(f"there is no release {name}", hint=f"releases on the host: {exists}")
+    error = UsageError(f"there is no release {name}", hint=f"releases on the host: {exists}")
+    error.exit_code = UsageError.exit_code.FAILED
+    raise error
 
 
 def brief(value: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.model.release import FAILED, Release
-from flotteq_tasks.operations.releases import Listed, choose, crossed, first_with
+from flotteq_tasks.operations.releases import Listed, choose, crossed, difference, first_with
 from flotteq_tasks.operations.retention import kept_releases
 
 OLD = Release("1-v1", "v1", {}, migrations=("a",))
@@ -29,6 +29,12 @@ def test_a_release_that_cannot_be_gone_back_to(to: str, code: int, said: str) ->
     with pytest.raises(UsageError, match=said) as caught:
         choose(KNOWN, to)
     assert caught.value.exit_code == code
+
+
+def test_an_unknown_release_cannot_be_compared_and_what_exists_is_listed() -> None:
+    with pytest.raises(UsageError, match="there is no release v9") as caught:
+        difference(KNOWN, "v1", "v9")
+    assert (caught.value.exit_code, caught.value.hint) == (1, "releases on the host: v3, v2, v1")
 
 
 BACK = Release("5-v2", "v2", {}, previous="4-v3", again="3-v2")
