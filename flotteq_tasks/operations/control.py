@@ -180,16 +180,20 @@ def volumes(site: Site) -> list[Volume]:
 
 
 def inspect_volume(site: Site, name: str) -> object:
-    """Docker's description of one volume.
+    """Docker's description of one volume of the project.
+
+    Args:
+        name: with or without the project's name in front.
 
     Raises:
-        UsageError: it does not exist; the nearest is suggested.
+        UsageError: the project has no such volume; the nearest of its own is suggested.
     """
-    known = sorted(site.engine.facts().volumes)
-    full = name if name in known else f"{site.settings.project.name}_{name}"
-    if full not in known:
-        raise unknown("volume", name, known)
-    return json.loads(site.host.run(docker.inspect(full)).out)
+    prefix = f"{site.settings.project.name}_"
+    own = sorted(one.removeprefix(prefix) for one in site.engine.facts().volumes if one.startswith(prefix))
+    short = name.removeprefix(prefix)
+    if short not in own:
+        raise unknown("volume", name, own)
+    return json.loads(site.host.run(docker.inspect(prefix + short)).out)
 
 
 def _live(site: Site, facts: Facts) -> Facts:
