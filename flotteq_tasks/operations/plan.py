@@ -55,6 +55,7 @@ def make_plan(site: Site, request: DeployRequest, variables: Mapping[str, str]) 
     Raises:
         FlotteqError: as the first steps of a deploy.
     """
+    request.check(site.settings)
     facts = site.engine.facts()
     warnings = []
     lock = who_holds(site.host, site.state)

@@ -17,7 +17,6 @@ from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.operations import edge_check, edge_files, images, preflight, secret_store
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy.request import DeployRequest
-from flotteq_tasks.operations.names import known_services
 from flotteq_tasks.operations.steps import Step
 from flotteq_tasks.settings.composefile import check_compose
 
@@ -91,7 +90,6 @@ class Preparation:
     def preflight(self, note: StepNote) -> None:
         """Check the host, the secrets and the room it has; name the new release."""
         settings = self.site.settings
-        known_services(settings, self.request.only, among=settings.of_kind("rolling"))
         problems = preflight.check_host(settings, self.facts, first_install=self.request.first_install)
         for problem in problems:
             if not problem.fatal:

@@ -16,6 +16,7 @@ OLD_WORKERS = "OLD-WORKERS"
 
 def rehearse(site: Site, request: DeployRequest, variables: Mapping[str, str]) -> list[tuple[str, str]]:
     """Prepare and return what the rollout would run and write, each with its step. Nothing that serves is touched."""
+    request.check(site.settings)
     facts = site.engine.facts()
     with rehearsed(site, request, f"rehearse {request.version}", facts, variables) as prepared:
         return [] if prepared.nothing_to_do else list(commands(prepared))

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from flotteq_tasks.model.release import Release
+from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
+from flotteq_tasks.operations.names import known_services
 from flotteq_tasks.operations.verification import Answer
 
 
@@ -33,6 +35,14 @@ class DeployRequest:
     soak: int | None = None
     surge: str = ""
     rotates: str = ""
+
+    def check(self, settings: Settings) -> None:
+        """Refuse what can be refused without the host: nothing of it may reach the lock or the history.
+
+        Raises:
+            UsageError: ``only`` names a service that does not exist or is never replaced side by side.
+        """
+        known_services(settings, self.only, among=settings.of_kind("rolling"))
 
     def options(self) -> dict[str, Any]:
         """What was asked for besides the version, as plain data: the journal keeps it for a resume."""

@@ -26,8 +26,10 @@ def deploy(site: Site, request: DeployRequest, variables: Mapping[str, str]) -> 
         variables: the environment of this process; it says who deploys.
 
     Raises:
+        UsageError: the request names what does not exist; the host was not contacted.
         FlotteqError: the exit code says whether something was changed; see ``run_steps``.
     """
+    request.check(site.settings)
     who = holder(f"deploy {request.version}", variables)
     with locked(site, who) as keeper:
         keeper.write("request", **request.options())

@@ -12,13 +12,22 @@ from deploy_world import HOME, KEEP_EDGE, World, image
 
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, File
-from flotteq_tasks.model.errors import FlotteqError, HostUnreachable, NotPutBack, PreflightFailed, PutBack, Unhealthy
+from flotteq_tasks.model.errors import (
+    FlotteqError,
+    HostUnreachable,
+    NotPutBack,
+    PreflightFailed,
+    PutBack,
+    Unhealthy,
+    UsageError,
+)
 from flotteq_tasks.model.events import StepFailed, StepStarted
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import edge_check, edge_files, verification
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
+from flotteq_tasks.operations.plan import make_plan
 from flotteq_tasks.operations.probing import Tally
 from flotteq_tasks.rendering.nginx import render_edge
 
@@ -67,6 +76,16 @@ def test_a_deploy_brings_the_new_version_live(world: World) -> None:
     assert {name for name in world.running if "core" in name or "web" in name} == {
         "fleet-core-3", "fleet-core-4", "fleet-web-app-3",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("act", [deploy, rehearse, make_plan])
+@pytest.mark.parametrize("name", ["nope", "store"])
+def test_a_service_that_cannot_be_chosen_is_refused_before_the_host_is_asked(
+    world: World, act: Callable[..., object], name: str
+) -> None:
+    with pytest.raises(UsageError):
+        act(world.site, DeployRequest(Version("v2"), only=(name,)), {})
+    assert (world.host.transcript, world.journal) == ([], [])
 
 
 def test_the_steps_come_in_their_order(world: World) -> None:
