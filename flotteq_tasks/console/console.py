@@ -12,9 +12,11 @@ from typing import Any, Literal, TextIO
 
 from flotteq_tasks.console.github import GithubLog
 from flotteq_tasks.console.live import LiveLog
+from flotteq_tasks.console.marks import marks
 from flotteq_tasks.console.plain import PlainLog
+from flotteq_tasks.console.summary import collect
 from flotteq_tasks.console.table import render_table
-from flotteq_tasks.model.events import Report
+from flotteq_tasks.model.events import Event, Report
 from flotteq_tasks.model.secret import Secret
 
 Mode = Literal["live", "plain", "github"]
@@ -48,7 +50,12 @@ class Console:
             "github": GithubLog,
         }
         sink = sinks[mode](sys.stderr, colour=colour)
-        return cls(mode, Report(sink), json=json)
+
+        def show(event: Event) -> None:
+            collect(event)
+            sink(event)
+
+        return cls(mode, Report(show), json=json)
 
     @property
     def interactive(self) -> bool:
@@ -65,8 +72,10 @@ class Console:
         sys.stdout.write(jsonlib.dumps(value, indent=2, default=_plain, ensure_ascii=False) + "\n")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-        """Print a table that fits the terminal; cells are never wrapped when standard output is not one."""
-        sys.stdout.write(render_table(head, rows, right=right) + "\n")
+        """Print a table that fits the terminal: long cells are cut. What is no terminal gets every cell whole."""
+        width = self.width if sys.stdout.isatty() else None
+        cut = "…" if marks(sys.stdout).unicode else "..."
+        sys.stdout.write(render_table(head, rows, right=right, width=width, cut=cut) + "\n")
 
     def line(self, text: str = "") -> None:
         """Print one line of the result."""

@@ -6,7 +6,8 @@ import sys
 
 from flotteq_tasks.console.github import escape
 from flotteq_tasks.console.marks import marks
-from flotteq_tasks.model.errors import FlotteqError
+from flotteq_tasks.console.summary import summarize_error
+from flotteq_tasks.model.errors import ExitCode, FlotteqError
 
 
 def error_text(error: FlotteqError, *, failed: str, bar: str) -> str:
@@ -25,9 +26,14 @@ def show_error(error: FlotteqError, *, json: bool) -> None:
     sys.stderr.write(error_text(error, failed=signs.failed, bar=signs.bar) + "\n")
     if os.environ.get("GITHUB_ACTIONS") == "true":
         sys.stderr.write(f"::error::{escape(error.message)}\n")
+    summarize_error(error)
     if json:
-        document = {
-            "ok": False,
-            "error": {"code": int(error.exit_code), "message": error.message, "hint": error.hint},
+        described = {
+            "code": int(error.exit_code),
+            "name": ExitCode(error.exit_code).name.lower(),
+            "message": error.message,
+            "hint": error.hint,
+            "details": error.details.splitlines(),
         }
+        document = {"ok": False, "error": described}
         sys.stdout.write(jsonlib.dumps(document, indent=2, ensure_ascii=False) + "\n")

@@ -32,11 +32,11 @@ class GithubLog:
                 self._write(f"::group::{escape(name)}")
                 self._open = True
             case StepDone(name, seconds, note):
-                self._close()
                 self._write(f"{self._marks.done} {name}  {seconds:.1f} s" + (f"  {note}" if note else ""))
-            case StepFailed(name, seconds, reason):
                 self._close()
+            case StepFailed(name, seconds, reason):
                 self._write(f"{self._marks.failed} {name}  {seconds:.1f} s")
+                self._close()
                 self._write(f"::error title={escape_property(name)}::{escape(reason)}")
             case Note(text):
                 self._foreign(text)

@@ -5,31 +5,39 @@ from dataclasses import asdict
 from typing import Any
 
 from flotteq_tasks.console.console import Console
+from flotteq_tasks.console.summary import summarize_result
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations.certificates import CertificateStatus
 from flotteq_tasks.operations.control import Volume
 from flotteq_tasks.operations.deploy import Deployed
 from flotteq_tasks.operations.doctor import Finding
+from flotteq_tasks.operations.lock import LockState
+from flotteq_tasks.operations.migrating import Migrated
 from flotteq_tasks.operations.secret_tasks import SecretStatus
 from flotteq_tasks.operations.status import ServiceStatus, Status
 
 
 def show_deployed(console: Console, done: Deployed) -> None:
     """The last line of a deploy."""
+    line = _deployed_line(done)
+    summarize_result(line)
     if console.json:
         console.document({"ok": True, **asdict(done)})
-        return
+    else:
+        console.line(line)
+
+
+def _deployed_line(done: Deployed) -> str:
     if done.already:
-        console.line(f"{done.version} is already live and healthy")
-        return
+        return f"{done.version} is already live and healthy"
     parts = [f"{done.version} live in {duration(done.seconds)}"]
     if done.probes:
         parts.append(f"{done.failed:,} failed of {done.probes:,} probes")
     if done.pulled is not None:
         parts.append(f"{size(done.pulled)} pulled")
     parts.append(f"{len(done.domains)} domains answer" + (" over verified TLS" if done.verified_tls else ""))
-    console.line(" · ".join(parts))
+    return " · ".join(parts)
 
 
 def show_commands(console: Console, commands: Sequence[tuple[str, str]]) -> None:
@@ -87,10 +95,15 @@ def show_containers(console: Console, facts: Facts) -> None:
         console.document([asdict(one) for one in facts.instances])
         return
     rows = [
-        (one.name, one.id[:12], one.state, one.health or "-", str(one.restarts), one.image.partition("@")[0])
+        (one.name, one.id[:12], one.state, one.health or "-", str(one.restarts), _brief(one.image))
         for one in sorted(facts.instances, key=lambda one: one.name)
     ]
     console.table(("CONTAINER", "ID", "STATE", "HEALTH", "RESTARTS", "IMAGE"), rows, right=[4])
+
+
+def _brief(image: str) -> str:
+    """A reference without registry and digest; --json has the whole."""
+    return image.partition("@")[0].rpartition("/")[2]
 
 
 def show_findings(console: Console, findings: Sequence[Finding]) -> None:
@@ -138,7 +151,40 @@ def show_volumes(console: Console, rows: Sequence[Volume]) -> None:
 
 def show_files(console: Console, files: Mapping[str, int]) -> None:
     """Names and sizes of rendered files."""
+    if console.json:
+        console.document(dict(files))
+        return
     console.table(("FILE", "BYTES"), [(path, str(count)) for path, count in files.items()], right=[1])
+
+
+def show_lock(console: Console, lock: LockState) -> None:
+    """Who holds the lock."""
+    if console.json:
+        console.document(asdict(lock))
+        return
+    console.line(str(lock))
+
+
+def show_accepted(console: Console, warnings: str) -> None:
+    """What nginx said of files that it accepts."""
+    if console.json:
+        console.document({"ok": True, "warnings": warnings.splitlines()})
+        return
+    console.line(warnings or "nginx accepts the configuration on the host")
+
+
+def show_migrations(console: Console, found: Migrated) -> None:
+    """Which migrations are applied and pending; after a run only how many."""
+    if console.json:
+        console.document(asdict(found))
+        return
+    if found.ran:
+        console.line(f"{len(found.applied)} migrations are applied")
+        return
+    for name in found.applied:
+        console.line(f"applied  {name}")
+    for name in found.pending:
+        console.line(f"pending  {name}")
 
 
 def show_problems(console: Console, problems: Sequence[Any]) -> None:

@@ -3,18 +3,34 @@
 from collections.abc import Sequence
 from unicodedata import east_asian_width
 
+NARROWEST = 4
 
-def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
+
+def render_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    width: int | None = None,
+    cut: str = "…",
+) -> str:
     """Columns as wide as their widest cell, two spaces between them, no lines: it can be cut, searched and pasted.
 
     Args:
         right: numbers of the columns that are aligned to the right.
+        width: columns of the terminal; the widest cells are cut until the table fits. None: nothing is cut.
+        cut: stands at the end of a cell that was cut.
     """
     table = [list(head), *[list(row) for row in rows]]
     widths = [max(_width(row[column]) for row in table) for column in range(len(head))]
+    if width is not None:
+        widths = _fitting(widths, width)
     lines = []
     for row in table:
-        cells = [_pad(cell, widths[column], right=column in right) for column, cell in enumerate(row)]
+        cells = [
+            _pad(_cut(cell, widths[column], cut), widths[column], right=column in right)
+            for column, cell in enumerate(row)
+        ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
@@ -44,6 +60,23 @@ def size(amount: float) -> str:
 
 def _width(text: str) -> int:
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _fitting(widths: Sequence[int], width: int) -> list[int]:
+    """Take from the widest column until all fit; none becomes narrower than a few characters."""
+    found = list(widths)
+    while sum(found) + 2 * (len(found) - 1) > width and max(found) > NARROWEST:
+        found[found.index(max(found))] -= 1
+    return found
+
+
+def _cut(text: str, width: int, sign: str) -> str:
+    if _width(text) <= width:
+        return text
+    kept = text
+    while kept and _width(kept) + len(sign) > width:
+        kept = kept[:-1]
+    return kept + sign
 
 
 def _pad(text: str, width: int, *, right: bool) -> str:

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -167,15 +168,31 @@ def describe(holder: Mapping[str, str]) -> str:
     )
 
 
+@dataclass(frozen=True)
+class LockState:
+    """The lock of a host. ``holder``: who has it, or who was cut off with it; empty when nobody was."""
+
+    host: str
+    held: bool
+    holder: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """One sentence."""
+        if self.held:
+            return f"{self.host} is locked by {describe(self.holder)}"
+        cut = f"; {describe(self.holder)} was cut off before the end: the next deploy repairs" if self.holder else ""
+        return f"{self.host} is not locked{cut}"
+
+
+def read_lock(host: Host, state: str) -> LockState:
+    """Read whether the lock is held, and by whom."""
+    kind, _, text = host.run(scripts.read_lock(state)).out.partition("\n")
+    return LockState(host.name, bool(kind) and kind != "dead", json.loads(text) if kind else {})
+
+
 def who_holds(host: Host, state: str) -> str:
     """Say in one sentence whether the lock is held, and by whom."""
-    kind, _, text = host.run(scripts.read_lock(state)).out.partition("\n")
-    if not kind:
-        return f"{host.name} is not locked"
-    who = describe(json.loads(text))
-    if kind == "dead":
-        return f"{host.name} is not locked; {who} was cut off before the end: the next deploy repairs"
-    return f"{host.name} is locked by {who}"
+    return str(read_lock(host, state))
 
 
 def break_lock(host: Host, state: str) -> str:

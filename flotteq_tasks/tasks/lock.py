@@ -2,17 +2,18 @@
 
 from invoke.context import Context
 
-from flotteq_tasks.tasks._app import ENV_HELP, YES_HELP, app
+from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, YES_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
 
-@task(help={"env": ENV_HELP})
-def status(c: Context, *, env: str = "") -> None:
+@task(help={"env": ENV_HELP, "json": JSON_HELP})
+def status(c: Context, *, env: str = "", json: bool = False) -> None:
     """Say who holds the host's lock."""
-    from flotteq_tasks.operations.lock import who_holds
+    from flotteq_tasks.console.results import show_lock
+    from flotteq_tasks.operations.lock import read_lock
 
-    call = app(env)
-    call.console.line(who_holds(call.host, call.site.state))
+    call = app(env, json=json)
+    show_lock(call.console, read_lock(call.host, call.site.state))
 
 
 @task(help={"env": ENV_HELP, "yes": YES_HELP})

@@ -4,28 +4,34 @@ import os
 
 from invoke.context import Context
 
-from flotteq_tasks.tasks._app import ENV_HELP, YES_HELP, app
+from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, YES_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
 
-@task(help={"output": "directory to write to (default: print the names and sizes)", "env": ENV_HELP})
-def render(c: Context, *, output: str = "", env: str = "") -> None:
+@task(
+    help={
+        "output": "directory to write to (default: print the names and sizes)",
+        "env": ENV_HELP,
+        "json": JSON_HELP,
+    }
+)
+def render(c: Context, *, output: str = "", env: str = "", json: bool = False) -> None:
     """Render the edge's configuration here."""
     from flotteq_tasks.console.results import show_files
     from flotteq_tasks.operations.inspection import render_edge_files
 
-    call = app(env)
+    call = app(env, json=json)
     show_files(call.console, render_edge_files(call.settings, output))
 
 
-@task(help={"env": ENV_HELP})
-def test(c: Context, *, env: str = "") -> None:
+@task(help={"env": ENV_HELP, "json": JSON_HELP})
+def test(c: Context, *, env: str = "", json: bool = False) -> None:
     """Let the running nginx check its files."""
+    from flotteq_tasks.console.results import show_accepted
     from flotteq_tasks.operations.edge import test_config
 
-    call = app(env)
-    warnings = test_config(call.host, call.site.engine.containers)
-    call.console.line(warnings or "nginx accepts the configuration on the host")
+    call = app(env, json=json)
+    show_accepted(call.console, test_config(call.host, call.site.engine.containers))
 
 
 @task(help={"env": ENV_HELP})

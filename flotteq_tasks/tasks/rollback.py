@@ -79,14 +79,14 @@ def history(c: Context, *, lines: str = "20", env: str = "", json: bool = False)
     show_history(call.console, read(call.site, lines=number("--lines", lines)))
 
 
-@task(help={"status": "only show which migrations are applied and pending", "env": ENV_HELP})
-def migrate(c: Context, *, status: bool = False, env: str = "") -> None:
+@task(help={"status": "only show which migrations are applied and pending", "env": ENV_HELP, "json": JSON_HELP})
+def migrate(c: Context, *, status: bool = False, env: str = "", json: bool = False) -> None:
     """Run the pending migrations, or show them.
 
     The live release's image runs them.
     """
-    from flotteq_tasks.operations import migrating
+    from flotteq_tasks.console.results import show_migrations
+    from flotteq_tasks.operations.migrating import migrate as run
 
-    call = app(env)
-    for line in migrating.migrate(call.site, os.environ, only_status=status):
-        call.console.line(line)
+    call = app(env, json=json)
+    show_migrations(call.console, run(call.site, os.environ, only_status=status))

@@ -22,6 +22,8 @@ from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.operations.control import Volume
 from flotteq_tasks.operations.doctor import Finding
+from flotteq_tasks.operations.lock import LockState
+from flotteq_tasks.operations.migrating import Migrated
 from flotteq_tasks.operations.releases import Listed
 from flotteq_tasks.operations.secret_tasks import SecretStatus
 from flotteq_tasks.operations.status import ServiceStatus, Status
@@ -38,6 +40,17 @@ def test_a_table_whole_text() -> None:
 
 def test_wide_characters_take_two_columns() -> None:
     assert render_table(("A", "B"), [("日本", "x"), ("abcd", "y")]) == "A     B\n日本  x\nabcd  y"
+
+
+def test_on_a_narrow_terminal_the_widest_cells_are_cut() -> None:
+    rows = [("core", "1234567890", "日本語日本語"), ("a", "1", "x")]
+    table = render_table(("NAME", "N", "REST"), rows, right=[1], width=24)
+    assert table == "NAME         N  REST\ncore  1234567…  日本語…\na            1  x"
+    assert render_table(("NAME", "N", "REST"), rows, width=40) == render_table(("NAME", "N", "REST"), rows)
+
+
+def test_a_table_that_cannot_fit_keeps_some_of_every_column() -> None:
+    assert render_table(("A", "B"), [("abcdefgh", "12345678")], width=3, cut="...") == "A     B\na...  1..."
 
 
 def test_a_table_without_rows_is_its_head() -> None:
@@ -83,9 +96,10 @@ def test_an_error_goes_to_standard_error_only(capsys: pytest.CaptureFixture[str]
 
 
 def test_an_error_as_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
-    show_error(Locked("taken by é", hint="wait"), json=True)
+    show_error(Locked("taken by é", hint="wait", details="one\ntwo"), json=True)
     document = json.loads(capsys.readouterr().out)
-    assert document == {"ok": False, "error": {"code": 75, "message": "taken by é", "hint": "wait"}}
+    error = {"code": 75, "name": "locked", "message": "taken by é", "hint": "wait", "details": ["one", "two"]}
+    assert document == {"ok": False, "error": error}
 
 
 def test_on_github_an_error_is_an_annotation_too(
@@ -190,7 +204,7 @@ TEXTS: list[tuple[Callable[[Console], None], str]] = [
             console, Facts(instances=(instance("web"), instance("core", id="i" * 20, image="r/core:v1@sha256:ab")))
         ),
         "CONTAINER     ID            STATE    HEALTH   RESTARTS  IMAGE\n"
-        "fleet-core-1  iiiiiiiiiiii  running  healthy         0  r/core:v1\n"
+        "fleet-core-1  iiiiiiiiiiii  running  healthy         0  core:v1\n"
         "fleet-web-1   id-web-1      running  healthy         0  web:v1\n",
     ),
     (
@@ -219,6 +233,22 @@ TEXTS: list[tuple[Callable[[Console], None], str]] = [
         "FILE        BYTES\nnginx.conf    120\na               7\n",
     ),
     (
+        lambda console: results.show_lock(console, LockState("fleet.example", False, {})),
+        "fleet.example is not locked\n",
+    ),
+    (
+        lambda console: results.show_accepted(console, ""),
+        "nginx accepts the configuration on the host\n",
+    ),
+    (
+        lambda console: results.show_migrations(console, Migrated(("a", "b"), ("c",))),
+        "applied  a\napplied  b\npending  c\n",
+    ),
+    (
+        lambda console: results.show_migrations(console, Migrated(("a", "b"), ran=True)),
+        "2 migrations are applied\n",
+    ),
+    (
         lambda console: results.show_settings(console, [("a.b", "1", "flotteq.toml")]),
         "KEY  VALUE  FROM\na.b  1      flotteq.toml\n",
     ),
@@ -235,7 +265,7 @@ def test_results_whole_text(show: Callable[[Console], None], text: str, capsys: 
     assert capsys.readouterr() == (text, "")
 
 
-@pytest.mark.parametrize("show", [show for show, _ in TEXTS if "show_files" not in show.__code__.co_names])
+@pytest.mark.parametrize("show", [show for show, _ in TEXTS])
 def test_results_as_json_are_one_document(show: Callable[[Console], None], capsys: pytest.CaptureFixture[str]) -> None:
     show(_console(json=True))
     out, err = capsys.readouterr()
@@ -284,3 +314,31 @@ def test_releases_fit_the_terminal(
     monkeypatch.setenv("COLUMNS", columns)
     show_releases(_console(), LISTED)
     assert capsys.readouterr().out == text
+
+
+class _Terminal(io.StringIO):
+    encoding = "utf-8"  # type: ignore[assignment]
+
+    def isatty(self) -> bool:
+        return True
+
+
+LONG = Facts(
+    instances=tuple(
+        instance(name, image=f"registry.example.com:5000/team/fleet-{name}:v1.2.0@sha256:{'a' * 64}", id="0" * 64)
+        for name in ("frontend-client", "frontend-internal")
+    )
+)
+
+
+@pytest.mark.parametrize(("terminal", "widest"), [(True, 80), (False, 110)])
+def test_the_containers_fit_a_terminal_and_are_whole_in_a_pipe(
+    terminal: bool, widest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    stream = _Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    results.show_containers(_console(), LONG)
+    lines = stream.getvalue().splitlines()
+    assert max(map(len, lines)) <= widest
+    assert all(("…" in line) is terminal for line in lines[1:])

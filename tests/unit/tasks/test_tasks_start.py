@@ -189,6 +189,11 @@ def test_settings_are_shown_as_json(project: Path) -> None:
     assert (done.returncode, rows["project.domain"]) == (0, '"fleet.example"')
 
 
+@pytest.mark.parametrize("name", ["lock.status", "migrate", "nginx.test", "nginx.render", "status", "disk"])
+def test_what_reports_can_report_as_json(name: str) -> None:
+    assert "json" in {argument.name for argument in TASKS[name].get_arguments()}
+
+
 def test_a_wrong_setting_names_its_key_and_exits_with_2(project: Path) -> None:
     (project / "flotteq.toml").write_text(TOML.replace('kind = "edge"', 'kind = "egde"'))
     done = inv(project, "config.show")
