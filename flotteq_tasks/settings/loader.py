@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from flotteq_tasks.settings import checks, envfile, schema, validation, variable
 from flotteq_tasks.settings.layers import Layer, Merged, Table, read_toml
 
 FILE = "flotteq.toml"
+EXAMPLE_FILE = ".env.example"
 LOCAL_FILE = "flotteq.local.toml"
 DEFAULT_ENVIRONMENT = "production"
 ENVIRONMENT_VARIABLE = "FLOTTEQ_ENV"
@@ -179,12 +181,21 @@ def _read_env(root: Path, environment: str) -> str:
     name = f".env.{environment}"
     file = root / name
     if not file.is_file():
-        raise SettingsError(f"{name}: not found in {root}", hint=f"cp .env.example {name}")
+        raise SettingsError(f"{name}: not found in {root}", hint=f"cp {shlex.quote(_example(root))} {name}")
     try:
         # Bytes, because reading as text would hide line ends that bash and Compose see.
         return file.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         raise SettingsError(f"{name}: is not UTF-8 text (byte {error.start})") from error
+
+
+def _example(root: Path) -> str:
+    """The example to copy: the project's own, else the delivered one, in a wheel below ``resources/``."""
+    package = Path(__file__).resolve().parents[1]
+    if (root / EXAMPLE_FILE).is_file():
+        return EXAMPLE_FILE
+    found = [path for path in (package / "resources", package.parent) if (path / EXAMPLE_FILE).is_file()]
+    return str(found[0] / EXAMPLE_FILE) if found else EXAMPLE_FILE
 
 
 def _env(root: Path, environment: str, secrets: list[str]) -> tuple[dict[str, str], list[str], str]:

@@ -75,3 +75,11 @@ def test_another_project_can_use_the_installed_package(tmp_path: Path) -> None:
     # The templates come with the package.
     rendered = _run(str(BIN / "inv"), "nginx.render", cwd=project, env=env)
     assert "servers/backend.conf" in rendered.stdout, rendered.stderr
+    assert (installed / "flotteq_tasks" / "py.typed").is_file()
+    assert len(list(installed.glob("flotteq_tasks-*.dist-info/licenses/LICENSE"))) == 1
+    refused = _run(str(BIN / "inv"), "sandbox.up", cwd=project, env=env)
+    assert (refused.returncode, "needs a checkout" in refused.stderr) == (2, True), refused.stderr
+    (project / ".env.production").unlink()
+    missing = _run(str(BIN / "inv"), "env.lint", cwd=project, env=env)
+    example = installed / "flotteq_tasks" / "resources" / ".env.example"
+    assert f"cp {example} .env.production" in missing.stderr and example.is_file()

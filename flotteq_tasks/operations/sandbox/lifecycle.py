@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.local import LocalHost
+from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.operations.sandbox import containers, files, machine
 from flotteq_tasks.operations.sandbox.docker import Docker
 from flotteq_tasks.operations.sandbox.engine import ensure_engine
@@ -52,9 +53,11 @@ def up(root: Path, report: Report, *, instance: str = DEFAULT_INSTANCE) -> Sandb
         instance: prefix of all names, for a second one beside the first.
 
     Raises:
+        UsageError: the directory is no checkout of flotteq-tasks.
         PreflightFailed: this machine lacks something that cannot be installed.
         FlotteqError: something did not build or did not answer in time.
     """
+    require_checkout(root)
     names = Names(instance)
     progress = Progress(report)
     with files.alone(root):
@@ -87,8 +90,22 @@ def prepare(root: Path, report: Report) -> Images:
     Raises:
         PreflightFailed, FlotteqError: as ``up``.
     """
+    require_checkout(root)
     with files.alone(root):
         return _prepare(root, Progress(report))[1]
+
+
+def require_checkout(root: Path) -> None:
+    """The sandbox's images are built from files that only the repository has.
+
+    Raises:
+        UsageError: they are not there.
+    """
+    if not (root / "sandbox" / "host" / "Dockerfile").is_file():
+        raise UsageError(
+            f"the sandbox needs a checkout of flotteq-tasks, {root} is none",
+            hint="run inv sandbox.up in a clone of the repository; a project of your own needs a host: inv doctor",
+        )
 
 
 def _prepare(root: Path, progress: Progress) -> tuple[Docker, Images]:

@@ -12,6 +12,7 @@ from flotteq_tasks.model.errors import ExitCode, SettingsError
 from flotteq_tasks.settings.loader import environments, explain, find_root, lint_env, load
 
 REPOSITORY = Path(__file__).parents[3]
+DELIVERED = REPOSITORY / ".env.example"
 
 
 def test_reads_tables_defaults_and_env(project):
@@ -347,7 +348,12 @@ class TestFiles:
         (project.root / ".env.production").unlink()
         error = project.error()
         assert error.message == f".env.production: not found in {project.root}"
-        assert error.hint == "cp .env.example .env.production"
+        assert error.hint == f"cp {DELIVERED} .env.production"
+        assert DELIVERED.is_file()
+
+    def test_the_projects_own_example_is_the_one_to_copy(self, project):
+        (project.root / ".env.production").rename(project.root / ".env.example")
+        assert project.error().hint == "cp .env.example .env.production"
 
     def test_env_file_not_text(self, project):
         (project.root / ".env.production").write_bytes(b"A=\xff")
@@ -428,4 +434,4 @@ class TestLintEnv:
         (project.root / ".env.production").unlink()
         with pytest.raises(SettingsError) as caught:
             lint_env(project.root, None, {})
-        assert caught.value.hint == "cp .env.example .env.production"
+        assert caught.value.hint == f"cp {DELIVERED} .env.production"
