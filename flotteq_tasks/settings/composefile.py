@@ -61,11 +61,17 @@ def _service(settings: Settings, service: Service, name: str, body: Mapping[str,
         yield "healthcheck", "is missing: a deploy waits for it"
     for index, mount in enumerate(body.get("volumes") or []):
         if mount.get("type") == "bind" and _is_file(str(mount.get("source", ""))):
-            where = f"volumes[{index}]"
+            where, what = f"volumes[{index}]", _local(settings, mount["source"])
             yield (
                 where,
-                f"mounts the single file {mount['source']}: a replaced file stays old inside, mount its directory",
+                f"mounts the single file {what}: a replaced file stays old inside, mount its directory",
             )
+
+
+def _local(settings: Settings, source: str) -> str:
+    """A path of the project directory on the host as the Compose file on this machine has it."""
+    own = f"{settings.directory}/"
+    return f"./{source.removeprefix(own)}" if source.startswith(own) else source
 
 
 def _port(port: Any) -> str:

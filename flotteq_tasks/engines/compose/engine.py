@@ -14,7 +14,7 @@ from flotteq_tasks.commands.shell import Command, script
 from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose.diagnosis import diagnosis
 from flotteq_tasks.engines.compose.facts import parse_facts
-from flotteq_tasks.engines.compose.files import comparable, compose_name, release_files
+from flotteq_tasks.engines.compose.files import comparable, compose_name, release_files, unreadable
 from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import Done, Host
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed
@@ -92,10 +92,16 @@ class ComposeEngine:
         return {service: images[reference] for service, reference in references.items()}
 
     def stage(self, release: Release) -> Staged:
-        """Upload the release's files to ``releases/<id>/files``."""
+        """Upload the release's files to ``releases/<id>/files``.
+
+        Raises:
+            SettingsError: Compose cannot read the Compose file; it is named as it lies on this machine.
+        """
         files = release_files(self.settings, release)
         root = f"{self.directory}/releases/{release.id}/files"
-        read = self.host.write_tree(root, files, then=self._resolved(release.id))
+        read = self.host.write_tree(root, files, then=self._resolved(release.id), check=False)
+        if not read[-1].ok:
+            raise unreadable(self.settings, read[-1], root)
         hashes = {path: sha256(comparable(file.content)).hexdigest() for path, file in files.items()}
         return _staged(replace(release, files=hashes), read)
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path, PurePosixPath
 
-from flotteq_tasks.host.base import File
+from flotteq_tasks.host.base import Done, File
+from flotteq_tasks.model.errors import SettingsError
 from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.stack import Settings, variable
 from flotteq_tasks.rendering import resources
@@ -65,6 +66,24 @@ def release_files(settings: Settings, release: Release) -> dict[str, File]:
     for script in sorted(entrypoints.iterdir()) if entrypoints.is_dir() else ():
         files[f"entrypoint/{script.name}"] = File(script.read_bytes(), mode=0o755)
     return files
+
+
+def unreadable(settings: Settings, done: Done, root: str) -> SettingsError:
+    """Why Compose could not read staged files, in words of the files on this machine.
+
+    Args:
+        done: the call of Compose that failed.
+        root: the directory on the host that they were written to.
+    """
+    source = compose_source(settings)
+    local = str(source.relative_to(settings.root) if source.is_relative_to(settings.root) else source)
+    said = (done.err.strip() or done.out.strip()).replace(f"{root}/{compose_name(settings)}", local)
+    lines = said.splitlines() or [f"exit code {done.code}"]
+    return SettingsError(
+        f"{local}: Compose cannot read it: {lines[-1]}",
+        hint=f"edit {local}; to check it here: docker compose --file {local} config --no-interpolate --quiet",
+        details="\n".join(lines[-20:]) if len(lines) > 1 else "",
+    )
 
 
 def comparable(content: bytes) -> bytes:

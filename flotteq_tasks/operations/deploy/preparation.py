@@ -160,7 +160,8 @@ class Preparation:
         config = staged.config
         problems = check_compose(self.site.settings, config)
         if problems:
-            raise SettingsError("\n".join(problems))
+            file = self.site.settings.project.compose_file
+            raise SettingsError("\n".join(problems), hint=f"edit {file}; nothing was changed")
         self.volumes = [str(one["name"]) for one in (config.get("volumes") or {}).values() if one.get("external")]
         check_entrypoints(config, self.images)
         self.changed = self.site.engine.changes(staged, self.facts)

@@ -440,6 +440,7 @@ def test_a_compose_file_that_does_not_exist_is_named() -> None:
         files.release_files(fleet(project=project), RELEASE)
 
 
+ROOT = "/srv/fleet/releases/r2/files"
 STAGED = BASE.replace("/srv/fleet/.env", "/srv/fleet/releases/r2/files/.env").replace(
     "/srv/fleet/docker", "/srv/fleet/releases/r2/files/docker"
 )
@@ -461,6 +462,28 @@ def test_staging_uploads_the_files_beside_the_live_ones_and_records_their_hashes
     assert staged.release.files["docker-compose.production.yml"] == sha256(content).hexdigest()
     assert (staged.release.id, staged.release.images) == (RELEASE.id, RELEASE.images)
     assert (staged.config, staged.marks) == ({"name": "fleet"}, {"core": "hash-1", "store": "hash-2"})
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (f"validating {ROOT}/docker-compose.production.yml: services.a is wrong",
+         "validating compose/docker-compose.production.yml: services.a is wrong"),
+        ("yaml: line 3: did not find expected ','", "yaml: line 3: did not find expected ','"),
+    ],
+)  # fmt: skip
+def test_a_compose_file_that_compose_cannot_read_is_named_as_it_lies_here(
+    said: str, shown: str, tmp_path: Path
+) -> None:
+    (tmp_path / "compose").mkdir()
+    (tmp_path / "compose" / "docker-compose.production.yml").write_text("x: [")
+    host = FakeHost({"*config --format json": Done(Command(""), 15, err=f"warning\n{said}\n")})
+    with pytest.raises(SettingsError) as caught:
+        ComposeEngine(host, fleet(tmp_path)).stage(RELEASE)
+    error = caught.value
+    assert error.message == f"compose/docker-compose.production.yml: Compose cannot read it: {shown}"
+    assert error.hint.startswith("edit compose/docker-compose.production.yml;")
+    assert error.exit_code == 2 and "/srv/fleet" not in error.message + error.hint + error.details
 
 
 def test_two_releases_with_the_same_settings_have_the_same_hashes() -> None:

@@ -48,6 +48,7 @@ def test_right(project, compose):
         ("backend", {"healthcheck": None}, "services.backend.healthcheck: is missing: a deploy waits for it"),
         ("backend", {"healthcheck": {"disable": True, "test": ["CMD", "true"]}}, "services.backend.healthcheck: is missing: a deploy waits for it"),
         ("redis", {"healthcheck": {"test": ["NONE"]}}, "services.redis.healthcheck: is missing: a deploy waits for it"),
+        ("nginx", {"volumes": [bind("/opt/flotteq/my.conf")]}, "services.nginx.volumes[0]: mounts the single file ./my.conf: a replaced file stays old inside, mount its directory"),
         ("nginx", {"volumes": [bind("/x/conf.d"), bind("/x/nginx.conf")]}, "services.nginx.volumes[1]: mounts the single file /x/nginx.conf: a replaced file stays old inside, mount its directory"),
     ],
 )  # fmt: skip
