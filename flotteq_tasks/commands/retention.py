@@ -5,14 +5,17 @@ from collections.abc import Iterable
 from flotteq_tasks.commands.shell import Command, script
 
 _IMAGES = """
-for repository; do
-  docker image ls --digests --no-trunc --format '{{.Repository}} {{.Tag}} {{.Digest}} {{.ID}} {{.Size}}' "$repository"
-done
+listed=$(for repository; do
+  docker image ls --digests --no-trunc --format 'image {{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}' "$repository"
+done)
+printf '%s\\n' "$listed"
+printf '%s\\n' "$listed" | awk '{print $5}' | sort -u |
+  xargs -r docker image inspect --format 'size {{.Id}} {{.Size}}' 2>/dev/null || true
 """
 
 
 def images(repositories: Iterable[str]) -> Command:
-    """Images of repositories: ``REPOSITORY TAG DIGEST ID SIZE`` a line."""
+    """Images of repositories: ``image REPOSITORY TAG DIGEST ID`` a line, then ``size ID BYTES`` for each id."""
     return script(_IMAGES, list(repositories))
 
 
@@ -45,9 +48,38 @@ def space(directory: str, backups: str) -> Command:
     return script(_SPACE, directory, backups)
 
 
+_STOCK = """
+directory=$1 backups=$2 minutes=$3
+tell() { printf '%s\\t%s\\t%s\\n' "$1" "$2" "$(du -sxB1 -- "$3" 2>/dev/null | cut -f1)"; }
+for path in "$directory"/releases/*; do
+  [ -d "$path" ] || continue
+  case ${path##*/} in
+    plan-*) [ -z "$(find "$path" -maxdepth 0 -mmin +60)" ] || tell plan "${path##*/}" "$path" ;;
+    *) tell release "${path##*/}" "$path" ;;
+  esac
+done
+for path in "$backups"/pre-deploy/*.dump; do
+  [ ! -f "$path" ] || { name=${path##*/}; tell dump "${name%.dump}" "$path"; }
+done
+for path in "$directory"/secrets/*.*; do
+  [ -L "$path" ] || [ ! -f "$path" ] || tell secret "${path##*/}" "$path"
+done
+[ ! -d "$directory/assets" ] || find "$directory/assets" -type f -mmin "+$minutes" -printf 'asset\\t%P\\t%s\\n'
+"""
+
+
+def stock(directory: str, backups: str, *, assets_hours: int) -> Command:
+    """What retention decides on: ``KIND<tab>NAME<tab>BYTES`` a line.
+
+    Kinds: every ``release``, ``dump`` and ``secret``; a ``plan`` that was cut off and an ``asset`` only when it is
+    old enough to go.
+    """
+    return script(_STOCK, directory, backups, assets_hours * 60)
+
+
 # A release's dump, image and secret versions go with the release; the journal keeps its newest half when it is long.
 _SWEEP = """
-directory=$1 backups=$2 lines=$3; shift 3
+directory=$1 backups=$2 lines=$3 minutes=$4; shift 4
 kept() { for wanted in $keep; do [ "$wanted" != "$1" ] || return 0; done; return 1; }
 keep=$1
 cd "$directory/releases"
@@ -63,6 +95,10 @@ keep=$2
 cd "$directory/secrets" && for file in *.*; do
   [ -L "$file" ] || [ ! -f "$file" ] || kept "$file" || rm -f -- "$file"
 done
+if [ -d "$directory/assets" ]; then
+  find "$directory/assets" -type f -mmin "+$minutes" -delete
+  find "$directory/assets" -mindepth 1 -type d -empty -delete
+fi
 cd "$directory/state"
 rm -rf edge.before
 if [ -f journal.jsonl ] && [ "$(wc -l < journal.jsonl)" -gt "$lines" ]; then
@@ -73,13 +109,20 @@ fi
 
 
 def sweep(
-    directory: str, backups: str, *, releases: Iterable[str], secrets: Iterable[str], journal_lines: int
+    directory: str,
+    backups: str,
+    *,
+    releases: Iterable[str],
+    secrets: Iterable[str],
+    journal_lines: int,
+    assets_hours: int,
 ) -> Command:
-    """Remove the files, dumps and secret versions of releases that are not kept; shorten the journal.
+    """Remove the files, dumps and secret versions of releases that are not kept, and old assets; shorten the journal.
 
     Args:
         releases: ids that stay.
         secrets: file names that stay.
         journal_lines: longer journals keep their newest half.
+        assets_hours: hours after which an asset goes.
     """
-    return script(_SWEEP, directory, backups, journal_lines, " ".join(releases), " ".join(secrets))
+    return script(_SWEEP, directory, backups, journal_lines, assets_hours * 60, " ".join(releases), " ".join(secrets))

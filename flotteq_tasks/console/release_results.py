@@ -9,7 +9,7 @@ from flotteq_tasks.operations.history import Entry
 from flotteq_tasks.operations.interrupted import Progress
 from flotteq_tasks.operations.plan import Plan
 from flotteq_tasks.operations.releases import Difference, Listed, brief
-from flotteq_tasks.operations.retention import Usage
+from flotteq_tasks.operations.retention import Item, Usage
 
 # Columns of a terminal from which the ids of releases fit, too.
 WIDE = 110
@@ -124,16 +124,34 @@ def _warn(console: Console, plan: Plan) -> None:
 def show_usage(console: Console, usage: Usage) -> None:
     """What uses the disk, and what could go."""
     if console.json:
-        console.document(asdict(usage))
+        console.document({**asdict(usage), "reclaimable": sum(one.size for one in usage.removable)})
         return
-    rows = [(what, size(int(amount)) if amount.isdigit() else amount or "-") for what, amount in usage.rows]
+    rows = [(what, size(amount)) for what, amount in usage.rows]
     console.table(("WHAT", "SIZE"), [*rows, ("free", f"{size(usage.free)} of {size(usage.total)}")], right=[1])
     if not usage.removable:
-        console.line("\nretention would remove no image")
+        console.line("\nretention would remove nothing")
         return
-    console.line(f"\nretention would remove {len(usage.removable)} images: inv prune")
-    console.table(
-        ("IMAGE", "SIZE"),
-        [(f"{one.repository.rpartition('/')[2]}:{one.tag}", one.size) for one in usage.removable],
-        right=[1],
-    )
+    console.line("\nretention would remove: inv prune")
+    _show_items(console, usage.removable)
+
+
+def show_pruned(console: Console, gone: Sequence[Item]) -> None:
+    """What retention removed."""
+    if console.json:
+        console.document({"removed": [asdict(one) for one in gone], "size": sum(one.size for one in gone)})
+        return
+    if not gone:
+        console.line("nothing to remove")
+        return
+    _show_items(console, gone)
+
+
+def _show_items(console: Console, items: Sequence[Item]) -> None:
+    """One line for each kind and a total; images share layers, so that less may become free."""
+    rows = []
+    for kind in dict.fromkeys(one.kind for one in items):
+        same = [one for one in items if one.kind == kind]
+        names = ", ".join(one.name for one in same)
+        rows.append((f"{kind}s", str(len(same)), size(sum(one.size for one in same)), names))
+    rows.append(("total", str(len(items)), size(sum(one.size for one in items)), ""))
+    console.table(("WHAT", "COUNT", "SIZE", "WHICH"), rows, right=[1, 2])

@@ -11,20 +11,20 @@ from flotteq_tasks.model.release import GOOD
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import locked
-from flotteq_tasks.operations.releases import Listed, all_releases, read_all, read_command
+from flotteq_tasks.operations.releases import Listed, read_all, read_command
 
 JOURNAL_LINES = 20_000
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image of a service on the host. ``size`` in Docker's words."""
+    """An image of a service on the host. ``size``: bytes, layers that it shares with others included."""
 
     repository: str
     tag: str
     digest: str
     id: str
-    size: str
+    size: int
 
     @property
     def reference(self) -> str:
@@ -33,11 +33,20 @@ class StoredImage:
 
 
 @dataclass(frozen=True)
-class Usage:
-    """What uses the disk. ``rows``: what and how much; ``removable``: images that retention would remove."""
+class Item:
+    """Something that retention removes. ``kind``: image, release, dump, secret, plan or asset; ``size``: bytes."""
 
-    rows: tuple[tuple[str, str], ...]
-    removable: tuple[StoredImage, ...]
+    kind: str
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What uses the disk. ``rows``: what and how many bytes; ``removable``: what retention would remove."""
+
+    rows: tuple[tuple[str, int], ...]
+    removable: tuple[Item, ...]
     free: int
     total: int
 
@@ -71,50 +80,103 @@ def removable_images(
     return [image for image in stored if image.digest not in digests and image.id not in digests]
 
 
+def removable(
+    stock: Iterable[Item], images: Iterable[StoredImage], known: Sequence[Listed], facts: Facts, retain: int
+) -> list[Item]:
+    """Everything that would go, images first. Pure.
+
+    Args:
+        stock: what there is besides images.
+        images: those that go; one with several tags counts once.
+    """
+    kept = kept_releases(known, retain)
+    stays = {(kind, one.release.id) for one in kept for kind in ("release", "dump")}
+    stays |= {("secret", name) for name in kept_secrets(kept, facts)}
+    by_id = {one.id: Item("image", f"{one.repository.rpartition('/')[2]}:{one.tag}", one.size) for one in images}
+    return [*by_id.values(), *(one for one in stock if (one.kind, one.name) not in stays)]
+
+
+def kept_secrets(kept: Iterable[Listed], facts: Facts) -> set[str]:
+    """File names of the secret versions that kept releases or the present have."""
+    names = {f"{name}.{mark}" for one in kept for name, mark in one.release.secrets.items()}
+    return names | {f"{name}.{mark}" for name, mark in facts.secrets.items()}
+
+
 def usage(site: Site) -> Usage:
     """Measure; nothing is removed."""
-    facts = site.engine.facts()
-    lines = site.host.run(
-        scripts.space(str(site.settings.directory), site.settings.project.backups), timeout=120
-    ).out.splitlines()
-    rows = [(parts[0], parts[1]) for parts in (line.split("\t") for line in lines) if len(parts) > 1]
-    removable = removable_images(_stored(site), all_releases(site), facts, site.settings.deploy.retain)
-    return Usage(tuple(rows), tuple(removable), facts.disk_free, facts.disk_total)
+    settings = site.settings
+    space = scripts.space(str(settings.directory), settings.project.backups)
+    done = site.host.run_all([space, *_look(site)], timeout=300)
+    rows = [(parts[0], in_bytes(parts[1])) for parts in _lines(done[0].out) if len(parts) > 1]
+    found = _found(site, [one.out for one in done[1:]])
+    return Usage(tuple(rows), tuple(found.gone), found.facts.disk_free, found.facts.disk_total)
 
 
-def prune(site: Site, variables: Mapping[str, str]) -> list[StoredImage]:
-    """Remove what retention does not keep; return the images that went."""
+def in_bytes(text: str) -> int:
+    """Bytes as a number or in Docker's words, which count in thousands: ``1.2GB``; 0 for nothing."""
+    match = re.match(r"([\d.]+)\s*([kMGT]?)B?", text)
+    return round(float(match[1]) * 1000 ** ("", "k", "M", "G", "T").index(match[2])) if match else 0
+
+
+def prune(site: Site, variables: Mapping[str, str]) -> list[Item]:
+    """Remove what retention does not keep; return what went."""
     with locked(site, holder("prune", variables)) as keeper:
         gone = sweep(site)
-        keeper.write("prune", images=len(gone))
+        images = sum(one.kind == "image" for one in gone)
+        keeper.write("prune", images=images, bytes=sum(one.size for one in gone))
     return gone
 
 
-def sweep(site: Site, *, first: Sequence[Command] = (), seconds: float = 0) -> list[StoredImage]:
-    """Remove under a lock that the caller holds; return the images that went.
+def sweep(site: Site, *, first: Sequence[Command] = (), seconds: float = 0) -> list[Item]:
+    """Remove under a lock that the caller holds; return what went.
 
     Args:
         first: commands before, in the same round trip as the look at what is there.
         seconds: how long they may take.
     """
-    settings, engine = site.settings, site.engine
-    look = [read_command(site), engine.look(), scripts.images(_repositories(settings))]
-    done = site.host.run_all([*first, *look], timeout=seconds + 180)
-    listed, seen, stored = (one.out for one in done[-3:])
-    known, facts = read_all(listed), engine.seen(seen)
-    kept = kept_releases(known, settings.deploy.retain)
-    names = {f"{name}.{mark}" for one in kept for name, mark in one.release.secrets.items()}
-    names |= {f"{name}.{mark}" for name, mark in facts.secrets.items()}
-    gone = removable_images(_images(stored), known, facts, settings.deploy.retain)
+    settings = site.settings
+    done = site.host.run_all([*first, *_look(site)], timeout=seconds + 180)
+    found = _found(site, [one.out for one in done[len(first) :]])
+    kept = kept_releases(found.known, settings.deploy.retain)
     tidy = scripts.sweep(
         str(settings.directory),
         settings.project.backups,
         releases=sorted(one.release.id for one in kept),
-        secrets=sorted(names),
+        secrets=sorted(kept_secrets(kept, found.facts)),
         journal_lines=JOURNAL_LINES,
+        assets_hours=settings.deploy.assets_hours,
     )
-    site.host.run_all([tidy, *([scripts.remove_images(_references(gone))] if gone else [])], timeout=300)
-    return gone
+    references = _references(found.images)
+    site.host.run_all([tidy, *([scripts.remove_images(references)] if references else [])], timeout=300)
+    return found.gone
+
+
+@dataclass(frozen=True)
+class _Found:
+    known: Sequence[Listed]
+    facts: Facts
+    images: Sequence[StoredImage]
+    gone: list[Item]
+
+
+def _look(site: Site) -> list[Command]:
+    settings = site.settings
+    stock = scripts.stock(
+        str(settings.directory), settings.project.backups, assets_hours=settings.deploy.assets_hours
+    )  # fmt: skip
+    return [read_command(site), site.engine.look(), scripts.images(_repositories(settings)), stock]
+
+
+def _found(site: Site, said: Sequence[str]) -> _Found:
+    listed, seen, stored, stock = said
+    known, facts, retain = read_all(listed), site.engine.seen(seen), site.settings.deploy.retain
+    images = removable_images(_images(stored), known, facts, retain)
+    items = [Item(kind, name, in_bytes(amount)) for kind, name, amount in _lines(stock)]
+    return _Found(known, facts, images, removable(items, images, known, facts, retain))
+
+
+def _lines(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines()]
 
 
 def _references(images: Iterable[StoredImage]) -> list[str]:
@@ -126,12 +188,11 @@ def _references(images: Iterable[StoredImage]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _stored(site: Site) -> list[StoredImage]:
-    return _images(site.host.run(scripts.images(_repositories(site.settings))).out)
-
-
 def _images(text: str) -> list[StoredImage]:
-    return [StoredImage(*line.split(maxsplit=4)) for line in text.splitlines() if re.match(r"\S+ \S+ \S+ \S+ \S", line)]
+    words = [line.split() for line in text.splitlines()]
+    sizes = {line[1]: int(line[2]) for line in words if line[0] == "size" and len(line) == 3}
+    listed = [line[1:] for line in words if line[0] == "image" and len(line) == 5]
+    return [StoredImage(name, tag, digest, id, sizes.get(id, 0)) for name, tag, digest, id in listed]
 
 
 def _repositories(settings: Settings) -> list[str]:

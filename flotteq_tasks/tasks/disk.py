@@ -12,7 +12,7 @@ from flotteq_tasks.tasks._decorator import task
 def disk(c: Context, *, env: str = "", json: bool = False) -> None:
     """Show what uses the host's disk.
 
-    Also which images retention would remove.
+    Also what retention would remove.
     """
     from flotteq_tasks.console.release_results import show_usage
     from flotteq_tasks.operations.retention import usage
@@ -21,16 +21,16 @@ def disk(c: Context, *, env: str = "", json: bool = False) -> None:
     show_usage(call.console, usage(call.site))
 
 
-@task(help={"env": ENV_HELP, "yes": YES_HELP})
-def prune(c: Context, *, env: str = "", yes: bool = False) -> None:
+@task(help={"env": ENV_HELP, "yes": YES_HELP, "json": JSON_HELP})
+def prune(c: Context, *, env: str = "", yes: bool = False, json: bool = False) -> None:
     """Remove what no kept release needs.
 
-    Images, dumps, files and secret versions; every deploy does it, too.
+    Images, dumps, files, secret versions and old assets; every deploy does it, too.
     """
+    from flotteq_tasks.console.release_results import show_pruned
     from flotteq_tasks.operations.retention import prune as run
 
-    call = app(env)
+    call = app(env, json=json)
     keep = call.settings.deploy.retain
     call.confirm(f"Remove what the last {keep} good releases do not need?", yes=yes)
-    gone = run(call.site, os.environ)
-    call.console.line(f"{len(gone)} images removed")
+    show_pruned(call.console, run(call.site, os.environ))

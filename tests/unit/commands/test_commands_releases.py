@@ -1,5 +1,7 @@
 """The scripts that keep releases on the host, run on real files."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,12 @@ def _files(folder: Path) -> dict[str, str]:
 
 def _sweep(tmp_path: Path, *, lines: int = 1000) -> int:
     command = retention.sweep(
-        str(tmp_path), str(tmp_path / "dumps"), releases=["2-v2", "3-v3"], secrets=["a.new"], journal_lines=lines
+        str(tmp_path),
+        str(tmp_path / "dumps"),
+        releases=["2-v2", "3-v3"],
+        secrets=["a.new"],
+        journal_lines=lines,
+        assets_hours=24,
     )
     return execute(command).returncode
 
@@ -43,6 +50,39 @@ def test_of_releases_that_are_not_kept_nothing_stays(site: Path) -> None:
         "dumps/pre-deploy/2-v2.dump", "releases/2-v2/manifest.json", "releases/3-v3/manifest.json", "secrets/a",
         "secrets/a.new", "state/journal.jsonl",
     ]  # fmt: skip
+
+
+def _assets(site: Path) -> None:
+    for name, age in (("old.js", 25), ("new.js", 23)):
+        _write(site / "assets" / "web" / "assets" / name, "xyz")
+        then = time.time() - age * 3600
+        os.utime(site / "assets" / "web" / "assets" / name, (then, then))
+
+
+def test_assets_go_when_they_are_old(site: Path) -> None:
+    _assets(site)
+    assert _sweep(site) == 0
+    assert [path.name for path in (site / "assets").rglob("*.js")] == ["new.js"]
+
+
+def test_the_stock_is_everything_that_retention_decides_on(site: Path) -> None:
+    _assets(site)
+    for name in ("plan-1", "plan-2"):
+        (site / "releases" / name).mkdir()
+    os.utime(site / "releases" / "plan-1", (0, 0))
+    done = execute(retention.stock(str(site), str(site / "dumps"), assets_hours=24))
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted((kind, name) for kind, name, _ in rows) == [
+        ("asset", "web/assets/old.js"), ("dump", "1-v1"), ("dump", "2-v2"), ("plan", "plan-1"), ("release", "-rf"),
+        ("release", "1-v1"), ("release", "2-v2"), ("release", "3-v3"), ("secret", "a.new"), ("secret", "a.old"),
+    ]  # fmt: skip
+    assert all(int(amount) > 0 for _, _, amount in rows)
+
+
+def test_the_stock_of_an_empty_host_is_nothing(tmp_path: Path) -> None:
+    done = execute(retention.stock(str(tmp_path), str(tmp_path / "dumps"), assets_hours=24))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_without_dumps_there_is_nothing_to_remove(site: Path) -> None:

@@ -13,7 +13,7 @@ from flotteq_tasks.console.ask import ask_secret
 from flotteq_tasks.console.confirm import confirm
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.errors import error_text, show_error
-from flotteq_tasks.console.release_results import show_releases
+from flotteq_tasks.console.release_results import show_pruned, show_releases, show_usage
 from flotteq_tasks.console.table import duration, render_table, size
 from flotteq_tasks.model.errors import FlotteqError, Locked, SecretError, UsageError
 from flotteq_tasks.model.events import Report
@@ -25,6 +25,7 @@ from flotteq_tasks.operations.doctor import Finding
 from flotteq_tasks.operations.lock import LockState
 from flotteq_tasks.operations.migrating import Migrated
 from flotteq_tasks.operations.releases import Listed
+from flotteq_tasks.operations.retention import Item, Usage
 from flotteq_tasks.operations.secret_tasks import SecretStatus
 from flotteq_tasks.operations.status import ServiceStatus, Status
 
@@ -231,6 +232,18 @@ TEXTS: list[tuple[Callable[[Console], None], str]] = [
     (
         lambda console: results.show_files(console, {"nginx.conf": 120, "a": 7}),
         "FILE        BYTES\nnginx.conf    120\na               7\n",
+    ),
+    (
+        lambda console: show_usage(console, Usage((("volumes", 2048),), (), 1 << 30, 2 << 30)),
+        "WHAT                   SIZE\nvolumes             2.0 KiB\nfree     1.0 GiB of 2.0 GiB\n\n"
+        "retention would remove nothing\n",
+    ),
+    (
+        lambda console: show_pruned(
+            console, [Item("image", "core:v1", 3 << 20), Item("image", "web:v1", 1 << 20), Item("dump", "1-v1", 512)]
+        ),
+        "WHAT    COUNT     SIZE  WHICH\nimages      2  4.0 MiB  core:v1, web:v1\ndumps       1    512 B  1-v1\n"
+        "total       3  4.0 MiB\n",
     ),
     (
         lambda console: results.show_lock(console, LockState("fleet.example", False, {})),
