@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from unicodedata import east_asian_width
 
-NARROWEST = 4
+NARROWEST, READABLE = 4, 8
 
 
 def render_table(
@@ -63,10 +63,12 @@ def _width(text: str) -> int:
 
 
 def _fitting(widths: Sequence[int], width: int) -> list[int]:
-    """Take from the widest column until all fit; none becomes narrower than a few characters."""
+    """Take from the widest column until all fit; the first names its row and is cut last."""
     found = list(widths)
     while sum(found) + 2 * (len(found) - 1) > width and max(found) > NARROWEST:
-        found[found.index(max(found))] -= 1
+        widest = max(found[1:], default=0)
+        place = found.index(widest, 1) if widest > READABLE else found.index(max(found))
+        found[place] -= 1
     return found
 
 

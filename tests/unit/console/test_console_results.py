@@ -355,3 +355,4 @@ def test_the_containers_fit_a_terminal_and_are_whole_in_a_pipe(
     lines = stream.getvalue().splitlines()
     assert max(map(len, lines)) <= widest
     assert all(("…" in line) is terminal for line in lines[1:])
+    assert [line.split()[0] for line in lines[1:]] == ["fleet-frontend-client-1", "fleet-frontend-internal-1"]
