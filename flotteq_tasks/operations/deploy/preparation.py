@@ -17,6 +17,7 @@ from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.operations import edge_check, edge_files, images, preflight, secret_store
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy.request import DeployRequest
+from flotteq_tasks.operations.names import known_services
 from flotteq_tasks.operations.steps import Step
 from flotteq_tasks.settings.composefile import check_compose
 
@@ -144,12 +145,13 @@ class Preparation:
         if self.request.again is not None:
             return dict(self.request.again.images)
         wanted = {name: settings.reference(name, version) for name in settings.services}
+        only = known_services(settings, self.request.only, among=settings.of_kind("rolling"))
         live = self.facts.release
         for name, reference in wanted.items():
             pinned = live.images.get(name, "") if live else ""
             # A third-party image stays at the digest that runs until its tag in flotteq.toml changes.
             third_party = settings.services[name].build is None and pinned.startswith(f"{reference}@")
-            left_out = bool(self.request.only) and settings.services[name].build and name not in self.request.only
+            left_out = bool(only) and settings.services[name].build and name not in only
             if pinned and (third_party or left_out):
                 wanted[name] = pinned
         return wanted

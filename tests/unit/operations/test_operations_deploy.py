@@ -325,3 +325,9 @@ def test_a_rehearsal_of_one_service_at_a_time_switches_after_each(world: World) 
     steps = [step for step, _ in found if step in ("containers", "switch")]
     assert list(dict.fromkeys(steps)) == ["containers", "switch"]
     assert sum(text.startswith("write the edge") for _, text in found) == 2
+
+
+@pytest.mark.parametrize("only", [("core", "web-app"), ("core,web-app",)])
+def test_chosen_services_may_be_named_one_by_one_or_in_a_list(world: World, only: tuple[str, ...]) -> None:
+    done = deploy(world.site, DeployRequest(Version("v2"), only=only), {})
+    assert (done.changed, world.served) == (("core", "web-app"), NEW)
