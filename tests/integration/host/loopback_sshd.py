@@ -37,6 +37,10 @@ class Server:
         """Return the sshd processes that serve a connection."""
         return [pid for pid in _below(self.process.pid) if _read(f"/proc/{pid}/comm").startswith("sshd")]
 
+    def at_work(self) -> bool:
+        """Whether a command runs for a connection."""
+        return len(_below(self.process.pid)) > len(self.children())
+
 
 def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
     size = ["-b", "2048"] if kind == "rsa" else []

@@ -53,7 +53,7 @@ def test_a_frozen_peer_is_noticed(quick: SshHost, freeze: Callable[[], None], lo
         "session": lambda: quick.open(sleep).receive(timeout=60),
     }
     quick.run(Command("true"))
-    freezer = threading.Thread(target=lambda: (wait_until(lambda: quick.channels == 2), freeze()))
+    freezer = threading.Thread(target=lambda: (wait_until(lonely.at_work), freeze()))
     freezer.start()
     started = time.monotonic()
     with pytest.raises(HostUnreachable, match="lost") as caught:
@@ -88,7 +88,7 @@ def test_a_frozen_connection_of_a_living_host_is_replaced(
 
 def test_a_dropped_connection_is_no_failure_of_the_command(quick: SshHost, lonely: Server) -> None:
     def drop() -> None:
-        wait_until(lambda: quick.channels == 2)
+        wait_until(lonely.at_work)
         for pid in lonely.children():
             os.kill(pid, signal.SIGKILL)
 
