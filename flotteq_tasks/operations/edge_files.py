@@ -5,7 +5,9 @@ from hashlib import sha256
 
 from flotteq_tasks.commands import certbot, rollout
 from flotteq_tasks.commands.shell import Command, script
+from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import Done, File
+from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.operations import certificates
 from flotteq_tasks.operations.context import Site
@@ -143,8 +145,19 @@ def switch_back(site: Site) -> None:
 
 
 def refresh(site: Site, facts: Facts) -> None:
-    """Render the edge again for the containers that serve now, and reload."""
-    drained(site, switch(site, facts.active_release or NONE, serving(facts), issued=issued(facts)))
+    """Render the edge again for the containers that serve now, and reload.
+
+    Raises:
+        FlotteqError: nginx refuses the configuration; the files from before lie on the host again.
+    """
+    try:
+        workers = switch(site, facts.active_release or NONE, serving(facts), issued=issued(facts))
+    except FlotteqError:
+        # Whatever starts nginx next must not meet files that it refuses.
+        with interruption.ignored():
+            switch_back(site)
+        raise
+    drained(site, workers)
 
 
 def _upload(

@@ -299,7 +299,7 @@ def _not_fetched(references: Mapping[str, str], failed: Mapping[str, str], setti
     missing = [name for name in services if _ABSENT.search(failed[references[name]])]
     details = "\n".join(f"{references[name]}: {failed[references[name]]}" for name in services)
     if missing and all(settings.services[name].build for name in missing) and len(missing) == len(services):
-        version = references[missing[0]].rpartition(":")[2]
+        version = references[missing[0]].partition("@")[0].rpartition(":")[2]
         return PreflightFailed(
             f"version {version} of {', '.join(missing)} is not in the registry {settings.registry.server}; "
             "nothing was changed",

@@ -34,6 +34,7 @@ def site(stack: Stack) -> Iterator[Stack]:
     site = replace(stack, inv=Cli(stack.project, quick, stack.inv.log))
     site.inv("deploy", "--version", VERSIONS[0]).ok()
     yield site
+    stack.inv("nginx.upgrade").ok()
     stack.inv("nginx.reload").ok()
 
 

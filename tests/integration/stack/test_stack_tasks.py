@@ -73,7 +73,7 @@ def test_logs_follow_until_interrupted(stack: Stack) -> None:
         (("stop", "--service", "frontend-drivr", "--yes"), "did you mean frontend-driver?"),
         (("exec", "--service", "ngnix", "--command", "true"), "did you mean nginx?"),
         (("scale", "--service", "bakend", "--replicas", "2"), "did you mean backend?"),
-        (("volumes.inspect", "uplods_data"), "did you mean flotteq_uploads_data?"),
+        (("volumes.inspect", "uplods_data"), "did you mean uploads_data?"),
         (("secrets.generate", "--rotate", "redis_pasword", "--yes"), "did you mean redis_password?"),
     ],
 )

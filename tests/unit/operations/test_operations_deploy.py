@@ -331,3 +331,13 @@ def test_a_rehearsal_of_one_service_at_a_time_switches_after_each(world: World) 
 def test_chosen_services_may_be_named_one_by_one_or_in_a_list(world: World, only: tuple[str, ...]) -> None:
     done = deploy(world.site, DeployRequest(Version("v2"), only=only), {})
     assert (done.changed, world.served) == (("core", "web-app"), NEW)
+
+
+def test_files_of_the_edge_that_nginx_refuses_make_way_for_those_from_before(world: World) -> None:
+    reload = re.compile("kill -HUP")
+    world.host.script = {**world.host.script, reload: [Done(Command("x"), 10, err="unknown directive"), ""]}
+    before = {path: file for path, file in world.host.files.items() if "/nginx/upstreams/" in path}
+    with pytest.raises(FlotteqError, match="nginx refuses the configuration"):
+        edge_files.refresh(world.site, world.engine.facts())
+    assert {path: world.host.files[path] for path in before} == before
+    assert not any("edge.before" in path for path in world.host.files)
