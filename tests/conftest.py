@@ -20,6 +20,8 @@ _FILES = (
     "test_stack_main_path",
     "test_stack_browser",
     "test_stack_tasks",
+    "test_stack_backup",
+    "test_stack_restore",
     "test_stack_rotation",
     "test_stack_bad_input",
 )

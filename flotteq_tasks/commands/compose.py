@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from flotteq_tasks.commands.shell import Command
 
+# Services of kind ``job`` stand behind this profile: without it Compose does not mention them.
+_JOBS = Command("--profile", "ops")
+
 
 @dataclass(frozen=True)
 class Compose:
@@ -34,11 +37,11 @@ class Compose:
 
     def config(self) -> Command:
         """The resolved file as JSON."""
-        return self.base() + Command("config", "--format", "json")
+        return self.base() + _JOBS + Command("config", "--format", "json")
 
     def hashes(self) -> Command:
         """The configuration hash of every service, ``name hash`` a line: it differs from a changed container's."""
-        return self.base() + Command("config", "--hash", "*")
+        return self.base() + _JOBS + Command("config", "--hash", "*")
 
     def up(self, services: Iterable[str], *, recreate: bool = False, scale: Mapping[str, int] | None = None) -> Command:
         """Start services detached, without their dependencies.
@@ -53,11 +56,26 @@ class Compose:
             services,
         )  # fmt: skip
 
-    def run(self, service: str, command: Iterable[str], *, name: str, entrypoint: str = "") -> Command:
-        """Run a one-off container without its dependencies and remove it afterwards."""
+    def run(
+        self,
+        service: str,
+        command: Iterable[str],
+        *,
+        name: str,
+        entrypoint: str = "",
+        capabilities: Iterable[str] = (),
+        volumes: Iterable[str] = (),
+    ) -> Command:
+        """Run a one-off container without its dependencies and remove it afterwards.
+
+        Args:
+            capabilities: on top of those of the Compose file.
+            volumes: ``SOURCE:TARGET``, on top of or instead of those of the Compose file.
+        """
         return self.base() + Command(
             "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull", "--name", name,
-            ["--entrypoint", entrypoint] if entrypoint else [], service, command,
+            ["--entrypoint", entrypoint] if entrypoint else [],
+            [f"--cap-add={one}" for one in capabilities], [f"--volume={one}" for one in volumes], service, command,
         )  # fmt: skip
 
     def spare(self, service: str, *, count: int) -> Command:

@@ -11,7 +11,7 @@ from typing import Literal
 
 FORBID_UNKNOWN = {"extra": "forbid", "str_strip_whitespace": True}
 
-Kind = Literal["rolling", "stateful", "edge", "tool"]
+Kind = Literal["rolling", "stateful", "edge", "tool", "job"]
 Vhost = Literal["api", "web"]
 
 
@@ -148,8 +148,8 @@ class Service:
     """``[services.NAME]``: one service of the Compose file.
 
     ``kind``: ``rolling`` services are replaced side by side, ``stateful`` ones only with ``--allow-stateful``, the
-    ``edge`` is reloaded, a ``tool`` is replaced in place. ``assets`` is the directory in the image whose files stay
-    available below ``/assets/`` after the next release.
+    ``edge`` is reloaded, a ``tool`` is replaced in place, a ``job`` runs only while it is called. ``assets`` is the
+    directory in the image whose files stay available below ``/assets/`` after the next release.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -187,6 +187,36 @@ class Database:
     user: str = "postgres"
     name: str = "postgres"
     cache: str = "redis"
+
+
+@dataclass(frozen=True)
+class BackupSettings:
+    """``[backup]``: the job that takes and restores sets, how old they may become, and its limits.
+
+    ``stall`` and ``timeout`` are seconds, ``min_bytes`` is the smallest dump that counts as one.
+    """
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    service: str = "backup"
+    db_hours: int = 26
+    uploads_hours: int = 192
+    certs_hours: int = 192
+    keep_last: int = 3
+    keep_daily: int = 7
+    keep_weekly: int = 5
+    keep_monthly: int = 12
+    keep_yearly: int = 2
+    keep_pre_deploy_days: int = 14
+    min_bytes: int = 512
+    stall: int = 120
+    timeout: int = 14_400
+    jobs: int = 2
+
+    @property
+    def keep(self) -> tuple[int, ...]:
+        """How many last, daily, weekly, monthly and yearly sets stay."""
+        return (self.keep_last, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly)
 
 
 @dataclass(frozen=True)
@@ -236,6 +266,7 @@ class Settings:
     build: BuildSettings = field(default_factory=BuildSettings)
     secrets: Mapping[str, SecretSpec] = field(default_factory=dict)
     database: Database = field(default_factory=Database)
+    backup: BackupSettings = field(default_factory=BackupSettings)
     migrations: Migrations | None = None
     deploy: DeploySettings = field(default_factory=DeploySettings)
     environment: str = ""

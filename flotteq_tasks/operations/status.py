@@ -73,7 +73,7 @@ def status(site: Site) -> Status:
         host=site.host.name,
         version=facts.release.version if facts.release else "",
         release=facts.release.id if facts.release else "",
-        services=tuple(service_status(site.settings, facts, name, answers) for name in site.settings.services),
+        services=tuple(service_status(site.settings, facts, name, answers) for name in _standing(site.settings)),
         certificate_issued=is_issued,
         certificate_days=certificate_days(site.settings) if is_issued else None,
         disk_free=facts.disk_free,
@@ -84,6 +84,10 @@ def status(site: Site) -> Status:
         busy=facts.locked,
         half_done=not facts.locked and needs_repair(facts, site.settings.of_kind("rolling")),
     )
+
+
+def _standing(settings: Settings) -> list[str]:
+    return [name for name, spec in settings.services.items() if spec.kind != "job"]
 
 
 def certificate_days(settings: Settings) -> float | None:

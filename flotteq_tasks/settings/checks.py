@@ -188,6 +188,7 @@ def _references(settings: Settings) -> Iterator[Finding]:
     yield from _refers(settings, ("database", "service"), database.service, "stateful")
     if database.cache:
         yield from _refers(settings, ("database", "cache"), database.cache, "stateful")
+    yield from _backup(settings)
     if settings.migrations is not None:
         yield from _refers(settings, ("migrations", "service"), settings.migrations.service, "rolling")
         if not settings.migrations.command:
@@ -196,6 +197,19 @@ def _references(settings: Settings) -> Iterator[Finding]:
             yield ("migrations", "first_install"), "has an empty command"
         if settings.migrations.timeout < 1:
             yield ("migrations", "timeout"), f"{settings.migrations.timeout} is less than 1"
+
+
+def _backup(settings: Settings) -> Iterator[Finding]:
+    backup = settings.backup
+    if backup.service in settings.services:
+        yield from _refers(settings, ("backup", "service"), backup.service, "job")
+    for key in ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_pre_deploy_days"):
+        if getattr(backup, key) < 0:
+            yield ("backup", key), f"{getattr(backup, key)} is less than 0"
+    for key in ("keep_last", "db_hours", "uploads_hours", "certs_hours", "min_bytes", "stall", "timeout", "jobs"):
+        value = getattr(backup, key)
+        if value < 1:
+            yield ("backup", key), f"{value} is less than 1"
 
 
 def _refers(settings: Settings, path: schema.Path, name: str, kind: str) -> Iterator[Finding]:

@@ -57,7 +57,9 @@ def _service(settings: Settings, service: Service, name: str, body: Mapping[str,
             yield "network_mode", f"would publish {name} on the host: only {edge} may have ports"
     if service.kind == "rolling" and body.get("container_name"):
         yield "container_name", "remove it: a release runs beside the one before, and a name can only be used once"
-    if not _has_healthcheck(body.get("healthcheck") or {}):
+    if service.kind == "job" and not body.get("profiles"):
+        yield "profiles", "is missing: without `profiles: [ops]` a plain `up` would start the job"
+    if service.kind != "job" and not _has_healthcheck(body.get("healthcheck") or {}):
         yield "healthcheck", "is missing: a deploy waits for it"
     for index, mount in enumerate(body.get("volumes") or []):
         if mount.get("type") == "bind" and _is_file(str(mount.get("source", ""))):

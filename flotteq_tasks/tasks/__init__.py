@@ -5,6 +5,7 @@ from types import ModuleType
 from invoke.collection import Collection
 
 from flotteq_tasks.tasks import (
+    backup,
     config,
     database,
     deploy,
@@ -16,6 +17,7 @@ from flotteq_tasks.tasks import (
     maintenance,
     nginx,
     releases,
+    restore,
     rollback,
     sandbox,
     secrets,
@@ -35,6 +37,8 @@ for module in (services, images, rollback, disk, database):
         namespace.add_task(task)
 for module, name in (
     (deploy, "deploy"),
+    (backup, "backup"),
+    (restore, "restore"),
     (secrets, "secrets"),
     (ssl, "ssl"),
     (nginx, "nginx"),

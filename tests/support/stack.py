@@ -170,7 +170,7 @@ class Stack:
 
     def _retag(self, version: str) -> None:
         docker = _docker()
-        for name in FRONTENDS:
+        for name in (*FRONTENDS, "backup"):
             repository = f"{self.sandbox.push_server}/flotteq/flotteq-{name}"
             docker.run("tag", f"{repository}:{VERSION}", f"{repository}:{version}")
 

@@ -128,7 +128,11 @@ class ComposeEngine:
         """Services whose running containers differ from the release, with the reason."""
         release, wanted = staged.release, staged.marks
         found = []
-        for service in self.settings.services:
+        for service, spec in self.settings.services.items():
+            if spec.kind == "job":
+                if _digest_of(release, service) != _digest_of(facts.release, service):
+                    found.append(Change(service, "image"))
+                continue
             instances = [one for one in facts.of(service) if one.running]
             if not instances:
                 found.append(Change(service, "not running"))
@@ -252,6 +256,11 @@ class ComposeEngine:
 
     def _of(self, release_id: str) -> Compose:
         return self.staged_containers(release_id) if release_id else self.compose
+
+
+def _digest_of(release: Release | None, service: str) -> str:
+    """A job has no container to compare with: what counts is the content of its image."""
+    return release.images.get(service, "").rpartition("@")[2] if release else ""
 
 
 def _staged(release: Release, read: Sequence[Done]) -> Staged:

@@ -49,8 +49,23 @@ def environment(settings: Settings, release: Release) -> dict[str, str]:
     values["FLOTTEQ_RELEASE"] = release.id
     values["DB_USER"] = settings.database.user
     values["DB_NAME"] = settings.database.name
+    values.update(backup_variables(settings))
     values["ACME_CA_BUNDLE"] = ACME_CA if settings.acme.ca_file else ""
     return values
+
+
+def backup_variables(settings: Settings) -> dict[str, str]:
+    """What the job that backs up is told."""
+    backup = settings.backup
+    return {
+        "BACKUP_NAME": f"{settings.project.name}-{settings.environment}",
+        "BACKUP_DIRECTORY": settings.project.backups,
+        "BACKUP_FLOOR": str(backup.min_bytes),
+        "BACKUP_STALL": str(backup.stall),
+        "BACKUP_LIMIT": str(backup.timeout),
+        "BACKUP_JOBS": str(backup.jobs),
+        "BACKUP_KEEP": " ".join(str(number) for number in backup.keep),
+    }
 
 
 def release_files(settings: Settings, release: Release) -> dict[str, File]:

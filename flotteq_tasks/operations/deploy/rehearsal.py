@@ -34,7 +34,7 @@ def commands(prepared: Preparation) -> Iterator[tuple[str, str]]:
     What only the rollout itself learns stands in capitals: ids of new containers, old workers of nginx.
     """
     settings, changed = prepared.site.settings, [one.service for one in prepared.changed]
-    fixed = [name for name in changed if settings.services[name].kind != "rolling"]
+    fixed = [name for name in changed if settings.services[name].kind not in ("rolling", "job")]
     rolling = [name for name in settings.of_kind("rolling") if name in changed]
     yield from _files(prepared, rolling)
     if fixed:

@@ -42,6 +42,7 @@ class Images:
         services: registry, ACME server, DNS.
         node: the image that sample applications are built with.
         frontend: the nginx that frontends end in.
+        postgres, debian: what the image of the backups is made of.
         served: reference for the VPS (``library/postgres:15``) → reference here.
         official: whether they come from Docker Hub.
     """
@@ -50,6 +51,8 @@ class Images:
     services: str
     node: str
     frontend: str
+    postgres: str
+    debian: str
     served: dict[str, str]
     official: bool
 
@@ -72,6 +75,8 @@ def ensure_images(docker: Docker, root: Path, state: Path, report: Report) -> Im
         services=references[recipes.SERVICES],
         node=references[recipes.NODE],
         frontend=frontend,
+        postgres=references[recipes.POSTGRES],
+        debian=bases[recipes.TRIXIE.name],
         served={recipe.served: references[recipe.name] for recipe in recipes.RECIPES if recipe.served},
         official=builder.official,
     )

@@ -73,7 +73,12 @@ def up(root: Path, report: Report, *, instance: str = DEFAULT_INSTANCE) -> Sandb
             ssh_port=where.ssh_port,
             edge=where.edge,
             push_server=server,
-            build_args={"NODE_IMAGE": images.node, "NGINX_IMAGE": images.frontend},
+            build_args={
+                "NODE_IMAGE": images.node,
+                "NGINX_IMAGE": images.frontend,
+                "POSTGRES_IMAGE": images.postgres,
+                "RESTIC_IMAGE": images.debian,
+            },
         )
         machine.authorize(docker, names, files.ensure_identity(sandbox.key_file))
         files.write_known_hosts(sandbox, machine.host_keys(docker, names))

@@ -49,13 +49,14 @@ BASES = (TRIXIE, BOOKWORM)
 HOST = "host"
 SERVICES = "services"
 NODE = "node"
+POSTGRES = "postgres"
 NGINX = "nginx"
 FRONTEND = "frontend"
 
 # The slowest first: two are built at a time.
 RECIPES = (
     Recipe(HOST, TRIXIE.name),
-    Recipe("postgres", BOOKWORM.name, official="postgres:15", served="library/postgres:15"),
+    Recipe(POSTGRES, BOOKWORM.name, official="postgres:15", served="library/postgres:15"),
     Recipe(NODE, TRIXIE.name, official="node:20", wheels="3.13"),
     Recipe("certbot", TRIXIE.name, official="certbot/certbot:v5.7.0", served="certbot/certbot:v5.7.0", wheels="3.13"),
     Recipe(SERVICES, TRIXIE.name),

@@ -175,7 +175,7 @@ def test_certificate_tasks(stack: Stack) -> None:
 
 def test_secret_tasks(stack: Stack) -> None:
     rows = json.loads(stack.inv("secrets.list", "--json").ok().out)
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert all(re.fullmatch("[0-9a-f]{12}", one["here"]) and one["here"] == one["host"] for one in rows)
     findings = json.loads(stack.inv("secrets.check", "--json").ok().out)["findings"]
     assert {one["what"].split("-")[1] for one in findings} == {"postgres", "redis", "backend"}

@@ -15,8 +15,8 @@ BASE = (
 @pytest.mark.parametrize(
     ("command", "text"),
     [
-        (COMPOSE.config(), "config --format json"),
-        (COMPOSE.hashes(), "config --hash '*'"),
+        (COMPOSE.config(), "--profile ops config --format json"),
+        (COMPOSE.hashes(), "--profile ops config --hash '*'"),
         (COMPOSE.up(["a", "b"]), "up --detach --no-deps --no-build --no-recreate a b"),
         (COMPOSE.up(["a"], recreate=True), "up --detach --no-deps --no-build a"),
         (
@@ -61,7 +61,7 @@ def test_a_staged_release_keeps_the_project_directory() -> None:
     assert str(staged.hashes()) == (
         "docker compose --project-name fleet --project-directory /srv/fleet --env-file "
         "/srv/fleet/releases/r/files/.env --file /srv/fleet/releases/r/files/c.yml --ansi never --progress plain "
-        "config --hash '*'"
+        "--profile ops config --hash '*'"
     )
 
 

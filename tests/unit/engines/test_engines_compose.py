@@ -389,6 +389,13 @@ DB_PASSWORD_FILE=./secrets/db_password.0123
 FLOTTEQ_RELEASE=r2
 DB_USER=fleet
 DB_NAME=fleet
+BACKUP_NAME=fleet-production
+BACKUP_DIRECTORY=/var/backups/fleet
+BACKUP_FLOOR=512
+BACKUP_STALL=120
+BACKUP_LIMIT=14400
+BACKUP_JOBS=2
+BACKUP_KEEP='3 7 5 12 2'
 ACME_CA_BUNDLE=
 """
 ENV = {"CORS_ORIGIN": "https://fleet.example", "GREETING": "a b $x"}
@@ -455,8 +462,8 @@ def test_staging_uploads_the_files_beside_the_live_ones_and_records_their_hashes
         "write /srv/fleet/releases/r2/files/docker-compose.production.yml",
         "write /srv/fleet/releases/r2/files/entrypoint/redis-with-password",
         "write /srv/fleet/releases/r2/files/entrypoint/secrets-to-env",
-        f"{STAGED} config --format json",
-        f"{STAGED} config --hash '*'",
+        f"{STAGED} --profile ops config --format json",
+        f"{STAGED} --profile ops config --hash '*'",
     ]
     content = _host(engine).file("/srv/fleet/releases/r2/files/docker-compose.production.yml").content
     assert staged.release.files["docker-compose.production.yml"] == sha256(content).hexdigest()

@@ -13,7 +13,9 @@ from flotteq_tasks.operations.sandbox.names import Names
 from flotteq_tasks.operations.sandbox.services import acme_certificates, push_server, serve_images
 
 NAMES = Names("box")
-IMAGES = Images("vps:1", "services:1", "node:1", "nginx:1", {"library/redis:7": "redis:1"}, official=False)
+IMAGES = Images(
+    "vps:1", "services:1", "node:1", "nginx:1", "postgres:1", "debian:1", {"library/redis:7": "redis:1"}, official=False
+)
 SAME = re.compile(r"^docker exec box-registry cmp")
 
 

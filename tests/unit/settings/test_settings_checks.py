@@ -39,6 +39,8 @@ from flotteq_tasks.settings.checks import check
         ("[secrets]", "[limits]\napi_rate = 0\n[secrets]", "limits.api_rate: 0 would refuse every request: write at least 1, a large number for no limit"),
         ("[secrets]", "[limits]\nupload_mb = -1\n[secrets]", "limits.upload_mb: -1 is less than 1"),
         ("[secrets]", "[limits]\nhsts_seconds = -1\n[secrets]", "limits.hsts_seconds: -1 is less than 0: 0 makes browsers forget it"),
+        ("[secrets]", '[backup]\nservice = "redis"\n[secrets]', 'backup.service: services.redis is of kind "stateful", it must be "job"'),
+        ("[secrets]", "[backup]\nstall = 0\n[secrets]", "backup.stall: 0 is less than 1"),
         ("[secrets]", "[deploy]\nretain = 0\n[secrets]", "deploy.retain: 0 is less than 1"),
         ('name = "flotteq"', 'name = "Flotte Q"', 'project.name: "Flotte Q" is no Compose project name: use a-z, 0-9, _ and -'),
         ('domain = "flotteq.com"', 'domain = "https://flotteq.com"', 'project.domain: "https://flotteq.com" is no domain name: write it as in flotteq.com'),

@@ -57,6 +57,15 @@ def test_broken_rule(project, compose, name, more, line):
     assert check_compose(project.load(), compose) == [f"{FILE}: {line}"]
 
 
+def test_a_job_needs_a_profile_and_no_healthcheck(project, compose):
+    project.replace("[secrets]", '[services.keeper]\nkind = "job"\nimage = "k:1"\n[secrets]')
+    compose["services"]["keeper"] = {"image": "k:1", "profiles": ["ops"]}
+    assert check_compose(project.load(), compose) == []
+    del compose["services"]["keeper"]["profiles"]
+    (line,) = check_compose(project.load(), compose)
+    assert line.startswith(f"{FILE}: services.keeper.profiles: is missing")
+
+
 @pytest.mark.parametrize("name", ["a.sh", "a.pem", "a.yml", "a.json", "prod.env", ".env", ".env.production"])
 def test_single_files(project, compose, name):
     compose["services"]["redis"]["volumes"] = [bind(f"/opt/flotteq/{name}")]

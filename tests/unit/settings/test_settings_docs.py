@@ -30,6 +30,7 @@ TABLES = {
     "build": stack.BuildSettings,
     "secrets.NAME": stack.SecretSpec,
     "database": stack.Database,
+    "backup": stack.BackupSettings,
     "migrations": stack.Migrations,
     "deploy": stack.DeploySettings,
 }

@@ -256,7 +256,7 @@ class TestWrongTables:
             ('command = ["migrate"]', "command = [1]", "migrations.command[0]: expected a string, found the integer 1"),
             ('{ context = "backend" }', '"backend"', 'services.backend.build: expected a table, found the string "backend"'),
             ('expect = { status = "ok" }', "expect = { status = true }", "services.backend.health.expect.status: expected a string, found true"),
-            ('kind = "edge"', 'kind = "egde"', 'services.nginx.kind: expected "rolling", "stateful", "edge" or "tool", found the string "egde"'),
+            ('kind = "edge"', 'kind = "egde"', 'services.nginx.kind: expected "rolling", "stateful", "edge", "tool" or "job", found the string "egde"'),
             ('[registry]\nserver = "ghcr.io"', '[registy]\nserver = "ghcr.io"', 'registy: unknown key, did you mean "registry"?'),
         ],
     )  # fmt: skip
@@ -299,7 +299,7 @@ class TestWrongTables:
         project.write(".env.production", "A=pa$word\nA=1\n")
         assert project.errors(FLOTTEQ__X="1") == [
             "FLOTTEQ__X: unknown key x, there are: project, host, registry, services, edge, acme, limits, build, secrets,"
-            " database, migrations, deploy",
+            " database, backup, migrations, deploy",
             'flotteq.toml: services.backend.prot: unknown key, did you mean "port"?',
             ".env.production: line 1: A: Compose expands $ where python-dotenv does not: put the value in single quotes",
             ".env.production: line 2: A: is set twice, line 1 has it too: remove one",

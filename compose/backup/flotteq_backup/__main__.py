@@ -1,0 +1,178 @@
+"""The program's commands. Each holds the repository's lock, speaks its result as JSON and ends with its exit code."""
+
+import argparse
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flotteq_backup import backup, drill, manifest, restore, retention
+from flotteq_backup.errors import Failed, NotVerified, Unknown
+from flotteq_backup.ledger import Ledger, alone
+from flotteq_backup.restic import Restic
+from flotteq_backup.say import say
+from flotteq_backup.settings import PARTS, Settings, give_credentials
+
+
+class Program:
+    """What all commands work with."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = Restic(settings.name)
+        self.ledger = Ledger(settings.place / "ledger.jsonl")
+
+    def run(self, given: argparse.Namespace) -> Any:
+        """Take a set."""
+        self.store.ensure()
+        left = backup.sweep(self.store)
+        if left:
+            say.warn(f"removed {len(left)} snapshots of a backup that did not end")
+        self.learn()
+        taking = backup.Taking(self.settings, self.store, self.ledger, given.reason, given.keep_days)
+        return taking.take(part for part in PARTS if part in given.part)
+
+    def verify(self, given: argparse.Namespace) -> Any:
+        """Read a set back, and check the repository."""
+        chosen = self.choose(given.id)
+        try:
+            with say.step("read back") as note:
+                document = self.document(chosen)
+                note.text = backup.verify(self.store, document)
+            with say.step("check the repository") as note:
+                self.store.check(data=given.data)
+                note.text = f"{given.data} of its data" if given.data else "structure"
+        except Unknown:
+            raise
+        except Failed as error:
+            self.ledger.add("verified", id=chosen["id"], ok=False, problem=error.message)
+            raise NotVerified(
+                f"set {chosen['id']} is damaged: {error.message}", hint="inv backup.all", details=error.details
+            ) from error
+        self.ledger.add("verified", id=document["id"], ok=True)
+        return {"id": document["id"], "parts": sorted(document["parts"])}
+
+    def restore_db(self, given: argparse.Namespace) -> Any:
+        """Restore a set's database beside the live one."""
+        document = self.document(self.choose(given.id, "db"))
+        return restore.Beside(self.settings, self.store, document, given.target).make()
+
+    def prune(self, given: argparse.Namespace) -> Any:
+        """Remove the sets that retention does not keep, and the data that no other needs."""
+        self.learn()
+        sets, now = list(self.ledger.sets().values()), datetime.now(UTC)
+        events = self.ledger.events()
+        found = retention.plan(sets, retention.Keep(*self.settings.keep), now)
+        retention.guard(sets, found, events[-1]["at"] if events else "", now, many=given.many)
+        if not given.dry_run and found.remove:
+            going = [one for one in sets if one["id"] in found.remove]
+            with say.step("remove") as note:
+                self.store.forget([id_ for one in going for id_ in _snapshots(one)], prune=True)
+                for one in going:
+                    self.ledger.add("removed", id=one["id"])
+                note.text = f"{len(going)} sets"
+        return {"keep": found.keep, "remove": found.remove, "dry_run": given.dry_run}
+
+    def drill(self, given: argparse.Namespace) -> Any:
+        """Restore a set where nobody uses it."""
+        chosen = self.choose(given.id)
+        started = time.monotonic()
+        try:
+            found = drill.drill(self.settings, self.store, self.document(chosen))
+        except Unknown:
+            raise
+        except Failed as error:
+            seconds = round(time.monotonic() - started, 1)
+            self.ledger.add("drilled", id=chosen["id"], ok=False, seconds=seconds, problem=error.message)
+            raise NotVerified(
+                f"set {chosen['id']} could not be restored: {error.message}",
+                hint="inv backup.all",
+                details=error.details,
+            ) from error
+        self.ledger.add("drilled", id=chosen["id"], ok=True, seconds=found["seconds"])
+        return found
+
+    def choose(self, wanted: str, part: str = "") -> dict[str, Any]:
+        """A set by id, by the beginning of its id, or the newest verified one.
+
+        Raises:
+            Unknown: there is none; those that exist are named.
+        """
+        self.learn()
+        sets = [one for one in self.ledger.sets().values() if not part or part in one["parts"]]
+        if wanted == "latest":
+            found = [one for one in sets if one.get("verified")]
+        elif wanted == "pre-deploy":
+            found = [one for one in sets if one.get("verified") and one["reason"].startswith("pre-deploy")]
+        else:
+            found = [one for one in sets if one["id"].startswith(wanted)]
+        if found and (len(found) == 1 or wanted in ("latest", "pre-deploy")):
+            return found[-1]
+        known = ", ".join(one["id"] for one in sets[-5:]) or "none"
+        what = (
+            "no verified set" if wanted in ("latest", "pre-deploy") else "no set" if not found else "more than one set"
+        )
+        raise Unknown(f"{what} {wanted}{f' with {part}' if part else ''}", hint=f"the newest: {known}")
+
+    def document(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """A set's manifest, from the repository."""
+        document = manifest.load(self.store, entry["manifest"])
+        if document["name"] != self.settings.name:
+            raise Unknown(f"set {document['id']} is one of {document['name']}, not of {self.settings.name}")
+        return document
+
+    def learn(self) -> None:
+        """Enter sets that the repository has and the ledger does not: it came from another place."""
+        known = {one.get("manifest") for one in self.ledger.events()}
+        for snapshot in self.store.snapshots("part=manifest"):
+            if snapshot["id"] not in known:
+                document = manifest.load(self.store, snapshot["id"])
+                entry = manifest.entry(document, verified=False, seconds=0)
+                self.ledger.add("set", **entry, manifest=snapshot["id"], problem="found in the repository")
+
+
+def _snapshots(entry: dict[str, Any]) -> list[str]:
+    return [entry["manifest"], *(one["snapshot"] for one in entry["parts"].values())]
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What the commands take."""
+    parser = argparse.ArgumentParser(prog="flotteq-backup", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="take a set")
+    run.add_argument("part", nargs="+", choices=PARTS)
+    run.add_argument("--reason", default="manual")
+    run.add_argument("--keep-days", type=int, default=0)
+    verify = commands.add_parser("verify", help="read a set back and check the repository")
+    verify.add_argument("id", nargs="?", default="latest")
+    verify.add_argument("--data", default="", help="read this part of all data, such as 1/7 or 100%%")
+    prune = commands.add_parser("prune", help="remove the sets that retention does not keep")
+    prune.add_argument("--dry-run", action="store_true")
+    prune.add_argument("--many", action="store_true")
+    trial = commands.add_parser("drill", help="restore a set where nobody uses it")
+    trial.add_argument("id", nargs="?", default="latest")
+    beside = commands.add_parser("restore-db", help="restore a database beside the live one")
+    beside.add_argument("id")
+    beside.add_argument("--target", required=True)
+    return parser
+
+
+def main(words: list[str], variables: dict[str, str]) -> int:
+    """Run one command."""
+    given = arguments().parse_args(words)
+    settings = Settings.read(variables)
+    try:
+        with alone(Path(settings.place)):
+            give_credentials(settings)
+            say.result("ok", getattr(Program(settings), given.command.replace("-", "_"))(given))
+    except Failed as error:
+        say.result("failed", {"message": error.message, "hint": error.hint, "details": error.details})
+        return error.code
+    return 0
+
+
+if __name__ == "__main__":
+    import os
+
+    sys.exit(main(sys.argv[1:], dict(os.environ)))

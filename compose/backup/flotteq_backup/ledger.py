@@ -1,0 +1,84 @@
+"""What happened to sets, one JSON document a line, never rewritten."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flotteq_backup.errors import Busy
+
+
+def now() -> str:
+    """The present, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Ledger:
+    """The file ``ledger.jsonl`` beside the repository."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, event: str, **fields: Any) -> None:
+        """Write a line, and wait until the disk has it."""
+        line = json.dumps({"at": now(), "event": event, **fields}, sort_keys=True)
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        with os.fdopen(handle, "w") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def events(self) -> list[dict[str, Any]]:
+        """All lines, oldest first; one that a power cut left unfinished counts as none."""
+        found = []
+        for line in self.path.read_text().splitlines() if self.path.exists() else ():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+        return found
+
+    def sets(self) -> dict[str, dict[str, Any]]:
+        """Sets that exist by id, oldest first, with what became of them: verified, drilled, copied."""
+        sets: dict[str, dict[str, Any]] = {}
+        for one in self.events():
+            kind, name = one.get("event"), str(one.get("id", ""))
+            if kind == "set":
+                sets[name] = dict(one)
+            elif kind == "removed":
+                sets.pop(name, None)
+            elif name in sets:
+                _note(sets[name], one)
+        return sets
+
+
+def _note(found: dict[str, Any], event: dict[str, Any]) -> None:
+    kind = event["event"]
+    if kind == "verified":
+        found["verified"], found["checked"] = event["ok"], event["at"]
+    elif kind == "drilled":
+        found["drilled"] = {"at": event["at"], "ok": event["ok"], "seconds": event["seconds"]}
+    elif kind == "copied":
+        found.setdefault("copies", []).append(event["to"])
+    elif kind == "keep":
+        found["keep"] = event["keep"]
+
+
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """Hold the lock of the repository; the kernel gives it back however the program ends.
+
+    Raises:
+        Busy: another one holds it.
+    """
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (place / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy("another backup or restore runs", hint="wait for its end: inv lock.status") from None
+        yield

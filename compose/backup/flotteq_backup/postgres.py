@@ -1,0 +1,186 @@
+"""The database: an exported snapshot, what is in it, and a restored one beside the live one."""
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flotteq_backup import process
+from flotteq_backup.errors import Failed
+from flotteq_backup.settings import Settings
+
+# The same value must give the same text in every session.
+_STEADY = (
+    "set timezone='UTC'; set datestyle='ISO'; set intervalstyle='postgres'; set bytea_output='hex'; "
+    "set extra_float_digits=3; set statement_timeout=0; set lock_timeout='60s';"
+)
+_TABLES = """
+select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'r' and c.relpersistence = 'p' and n.nspname not in ('pg_catalog', 'information_schema')
+and n.nspname not like 'pg_toast%' and n.nspname not like 'pg_temp%'
+and not exists (select from pg_depend d where d.objid = c.oid and d.classid = 'pg_class'::regclass and d.deptype = 'e')
+order by 1"""
+# A sum of 64-bit hashes does not depend on the order of rows; the number of rows stands beside it.
+_CONTENT = "select json_build_array(count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text) from {} t"
+_FACTS = """
+select json_build_object(
+  'server', current_setting('server_version'),
+  'encoding', (select pg_encoding_to_char(encoding) from pg_database where datname = current_database()),
+  'collate', (select datcollate from pg_database where datname = current_database()),
+  'ctype', (select datctype from pg_database where datname = current_database()),
+  'extensions', (select coalesce(json_object_agg(extname, extversion), '{}') from pg_extension),
+  'owners', (select coalesce(json_agg(distinct pg_get_userbyid(relowner)), '[]') from pg_class c
+             join pg_namespace n on n.oid = c.relnamespace
+             where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg_toast%'),
+  'sequences', (select coalesce(json_object_agg(format('%I.%I', schemaname, sequencename), last_value), '{}')
+                from pg_sequences),
+  'relations', (select coalesce(json_object_agg(kind, number), '{}') from (
+                select relkind::text kind, count(*) number from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg_toast%'
+                and n.nspname not like 'pg_temp%' group by 1) counted),
+  'size', pg_database_size(current_database()))"""
+
+
+class Session:
+    """One psql that keeps its transaction open while statements are sent to it."""
+
+    def __init__(self, settings: Settings, database: str, *, limit: float = 3600) -> None:
+        words = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-w", "-h", settings.server, "-U", settings.user, database]
+        self._psql = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        self._limit = limit
+        self.ask(_STEADY)
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process.kill(self._psql)  # type: ignore[arg-type]
+
+    def ask(self, statement: str) -> list[str]:
+        """Run statements; return the lines of their results.
+
+        Raises:
+            Failed: Postgres refused one, or is gone.
+        """
+        assert self._psql.stdin and self._psql.stdout and self._psql.stderr  # noqa: S101
+        try:
+            self._psql.stdin.write(f"{statement};\n\\echo @@\n")
+            self._psql.stdin.flush()
+        except BrokenPipeError:
+            raise self._broken() from None
+        lines: list[str] = []
+        for line in self._psql.stdout:
+            if line == "@@\n":
+                return lines
+            lines.append(line.rstrip("\n"))
+        raise self._broken()
+
+    def _broken(self) -> Failed:
+        assert self._psql.stderr  # noqa: S101
+        said = self._psql.stderr.read()
+        return process.failed("psql", self._psql.wait(10), said)
+
+
+def contents(session: Session) -> dict[str, Any]:
+    """Rows and checksum of every table, and what else must be the same after a restore."""
+    facts: dict[str, Any] = json.loads("".join(session.ask(_FACTS)))
+    facts["tables"] = {name: json.loads(session.ask(_CONTENT.format(f"only {name}"))[0]) for name in tables(session)}
+    return facts
+
+
+def tables(session: Session) -> list[str]:
+    """Names of all tables with rows of their own, as SQL writes them."""
+    return [line for line in session.ask(_TABLES) if line]
+
+
+def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """What of a manifest a restored database does not have, in words."""
+    wrong = []
+    for name in sorted({*wanted["tables"], *found["tables"]}):
+        before, after = wanted["tables"].get(name), found["tables"].get(name)
+        if before is None or after is None:
+            wrong.append(f"table {name} is {'missing' if after is None else 'not in the manifest'}")
+        elif before[0] != after[0]:
+            wrong.append(f"table {name} has {after[0]} rows instead of {before[0]}")
+        elif before != after:
+            wrong.append(f"table {name} has other contents")
+    alike = ("extensions", "encoding", "collate", "ctype", "relations")
+    wrong += [f"{kind}: {found[kind]} instead of {wanted[kind]}" for kind in alike if wanted[kind] != found[kind]]
+    for name, last in wanted["sequences"].items():
+        now = found["sequences"].get(name)
+        # Sequences obey no snapshot: while the dump was made they may have gone on.
+        if name not in found["sequences"] or (last is not None and (now is None or now < last)):
+            wrong.append(f"sequence {name} stands at {now} instead of {last}")
+    return wrong
+
+
+def dump_words(settings: Settings, snapshot: str) -> list[str]:
+    """The dump of an exported snapshot; uncompressed, because the store compresses what is new only."""
+    return [
+        "pg_dump", "--format=custom", "--compress=0", f"--snapshot={snapshot}", "--no-password",
+        "--lock-wait-timeout=60s", "--host", settings.server, "--username", settings.user, settings.database,
+    ]  # fmt: skip
+
+
+def require_same_major(session: Session) -> str:
+    """The server's version; the client must be of its major version.
+
+    Raises:
+        Failed: it is older or newer.
+    """
+    server = session.ask("show server_version")[0]
+    client = process.run(["pg_dump", "--version"])
+    majors = [re.search(r"(\d+)", text) for text in (server, client.partition(")")[2])]
+    if not all(majors) or majors[0][1] != majors[1][1]:  # type: ignore[index]
+        raise Failed(
+            f"the server is Postgres {server}, the backup image has {client.strip()}",
+            hint="build and deploy a version: the image takes its client from services.postgres.image",
+        )
+    return server
+
+
+def create(session: Session, name: str, facts: Mapping[str, Any], owner: str) -> None:
+    """Make an empty database like the one that was dumped."""
+    session.ask(
+        f"create database {ident(name)} with template template0 owner {ident(owner)} encoding {text(facts['encoding'])}"
+        f" lc_collate {text(facts['collate'])} lc_ctype {text(facts['ctype'])}"
+    )
+
+
+def restore_words(settings: Settings, database: str, dump: Path) -> list[str]:
+    """Fill a database from a dump; the first error ends it."""
+    return [
+        "pg_restore", "--exit-on-error", "--no-owner", "--no-acl", f"--role={settings.user}", f"--jobs={settings.jobs}",
+        "--no-password", "--host", settings.server, "--username", settings.user, "--dbname", database, str(dump),
+    ]  # fmt: skip
+
+
+def check_indexes(settings: Settings, database: str) -> str:
+    """Let pg_amcheck compare every index with its table; a note.
+
+    Raises:
+        Failed: it found a corruption.
+    """
+    words = [
+        "pg_amcheck", "--install-missing", "--heapallindexed", f"--jobs={settings.jobs}", "--no-password",
+        "--host", settings.server, "--username", settings.user, "--database", database,
+    ]  # fmt: skip
+    process.run(words, limit=3600)
+    with Session(settings, database) as session:
+        session.ask("drop extension if exists amcheck")
+    return "indexes agree with their tables"
+
+
+def ident(name: str) -> str:
+    """A name in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def text(value: str) -> str:
+    """A text in SQL."""
+    return "'" + value.replace("'", "''") + "'"

@@ -1,0 +1,188 @@
+"""The store. Its exit codes are kept apart: 3 incomplete, 10 no repository, 11 locked, 12 wrong key."""
+
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from flotteq_backup import process
+from flotteq_backup.errors import Failed
+from flotteq_backup.relay import Gate, Relayed, relay
+
+INCOMPLETE, ABSENT, LOCKED, WRONG_KEY = 3, 10, 11, 12
+PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A snapshot: its id, what it holds, and what it added to the repository. ``complete``: every file was read."""
+
+    snapshot: str
+    size: int
+    files: int
+    added: int
+    sha256: str = ""
+    complete: bool = True
+
+
+@dataclass(frozen=True)
+class Restic:
+    """A repository.
+
+    Args:
+        host: written into every snapshot; never the container's own name, which changes.
+        options: in front of every command.
+    """
+
+    host: str
+    options: tuple[str, ...] = ()
+
+    def ensure(self) -> bool:
+        """Make the repository where there is none; return whether it was made.
+
+        Raises:
+            Failed: another key made it, or it is damaged.
+        """
+        try:
+            self._run("cat", "config")
+        except Failed as error:
+            # Before 0.17 every failure is 1: then its words tell.
+            if f"code {WRONG_KEY}" in error.message or "wrong password" in error.details:
+                raise Failed(
+                    "the repository does not open with this restic_password: another key made it",
+                    hint="put the key that made it into the secret restic_password",
+                ) from error
+            if f"code {ABSENT}" not in error.message and "Is there a repository" not in error.details:
+                raise
+            self._run("init")
+            return True
+        # The caller holds the lock of the whole repository: whoever left one here is dead.
+        self._run("unlock", "--remove-all")
+        return False
+
+    def snapshots(self, *tags: str) -> list[dict[str, Any]]:
+        """Snapshots that carry all tags, oldest first."""
+        words = ["--tag", ",".join(tags)] if tags else []
+        found: list[dict[str, Any]] = json.loads(self._run("snapshots", "--json", "--host", self.host, *words) or "[]")
+        return sorted(found, key=lambda one: str(one["time"]))
+
+    def save_stream(self, producer: Sequence[str], path: str, tags: Iterable[str], gate: Gate) -> Saved:
+        """Save a program's output as one file; without a good end there is no snapshot."""
+        words = self._words("backup", "--json", "--stdin", "--stdin-filename", path, "--host", self.host, _tags(tags))
+        done: Relayed = relay(producer, words, gate)
+        summary = _summary(done.said)
+        if int(summary.get("total_bytes_processed", -1)) != done.size:
+            raise Failed(f"restic stored {summary.get('total_bytes_processed')} bytes of {done.size}")
+        return Saved(summary["snapshot_id"], done.size, 1, _added(summary), done.sha256)
+
+    def save_tree(self, path: str, tags: Iterable[str]) -> Saved:
+        """Save a directory with owners, modes, links; files that cannot be read make it incomplete."""
+        words = self._words(
+            "backup", "--json", "--one-file-system", "--exclude-caches", "--host", self.host, _tags(tags), path
+        )
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=4 * 3600)
+        if done.returncode not in (0, INCOMPLETE):
+            raise process.failed("restic", done.returncode, done.stderr)
+        found = _summary(done.stdout)
+        return Saved(
+            found["snapshot_id"],
+            int(found["total_bytes_processed"]),
+            int(found["total_files_processed"]),
+            _added(found),
+            complete=done.returncode == 0,
+        )
+
+    def hash_of(self, snapshot: str, path: str, *, archive: bool = False, limit: float = 4 * 3600) -> tuple[str, int]:
+        """Read a file, or a directory as an archive, back to its last byte; return SHA-256 and size.
+
+        Raises:
+            Failed: a piece is missing or is not what was written.
+        """
+        with open(os.devnull, "wb") as sink:
+            return self._read_to(sink, snapshot, path, archive=archive, limit=limit)
+
+    def fetch(self, snapshot: str, path: str, target: Path, *, limit: float = 4 * 3600) -> tuple[str, int]:
+        """Write a file of a snapshot to the disk; return SHA-256 and size.
+
+        Raises:
+            Failed: a piece is missing or is not what was written.
+        """
+        with target.open("wb") as sink:
+            os.fchmod(sink.fileno(), 0o600)
+            return self._read_to(sink, snapshot, path, archive=False, limit=limit)
+
+    def _read_to(self, sink: IO[bytes], snapshot: str, path: str, *, archive: bool, limit: float) -> tuple[str, int]:
+        words = self._words("dump", *(["--archive", "tar"] if archive else []), snapshot, path)
+        reader = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        assert reader.stdout and reader.stderr  # noqa: S101
+        clock = threading.Timer(limit, process.kill, [reader])
+        clock.start()
+        try:
+            digest, size = hashlib.sha256(), 0
+            while piece := reader.stdout.read(PIECE):
+                digest.update(piece)
+                sink.write(piece)
+                size += len(piece)
+            said = reader.stderr.read().decode(errors="replace")
+            code = reader.wait()
+        finally:
+            clock.cancel()
+            process.kill(reader)
+        if code != 0:
+            raise process.failed("restic", code, said)
+        return digest.hexdigest(), size
+
+    def read(self, snapshot: str, path: str) -> str:
+        """A small file's text."""
+        return self._run("dump", snapshot, path)
+
+    def restore(self, snapshot: str, path: str, target: str) -> None:
+        """Put a directory's content into an empty one, and compare what was written."""
+        self._run("restore", f"{snapshot}:{path}", "--target", target, "--verify", limit=4 * 3600)
+
+    def entries(self, snapshot: str, path: str) -> list[dict[str, Any]]:
+        """Everything below a directory of a snapshot."""
+        lines = self._run("ls", "--json", "--recursive", snapshot, path).splitlines()
+        return [json.loads(line) for line in lines if '"path"' in line]
+
+    def check(self, *, data: str = "") -> None:
+        """Check structure and, of a part such as ``1/7`` or ``100%``, every byte."""
+        self._run("check", *([f"--read-data-subset={data}"] if data else []), limit=4 * 3600)
+
+    def forget(self, snapshots: Iterable[str], *, prune: bool = False) -> None:
+        """Remove snapshots."""
+        ids = list(snapshots)
+        if ids:
+            self._run("forget", *(["--prune", "--max-unused", "5%"] if prune else []), *ids, limit=4 * 3600)
+
+    def prune(self) -> None:
+        """Remove data that no snapshot needs."""
+        self._run("prune", "--max-unused", "5%", limit=4 * 3600)
+
+    def _words(self, *words: str) -> list[str]:
+        return ["restic", "--quiet", *self.options, *words] if "--json" not in words else ["restic", *words]
+
+    def _run(self, *words: str, limit: float = 900) -> str:
+        return process.run(self._words(*words), limit=limit)
+
+
+def _tags(tags: Iterable[str]) -> str:
+    return f"--tag={','.join(tags)}"
+
+
+def _summary(said: str) -> dict[str, Any]:
+    """The last message of ``backup --json``."""
+    for line in reversed(said.splitlines()):
+        if '"summary"' in line:
+            found: dict[str, Any] = json.loads(line)
+            return found
+    raise Failed("restic ended without saying which snapshot it made")
+
+
+def _added(summary: dict[str, Any]) -> int:
+    return int(summary.get("data_added_packed") or summary.get("data_added") or 0)

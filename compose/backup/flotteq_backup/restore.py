@@ -1,0 +1,139 @@
+"""Restore a database beside the live one, and prove that everything is there."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flotteq_backup import postgres, process
+from flotteq_backup.errors import Failed, NotVerified
+from flotteq_backup.restic import Restic
+from flotteq_backup.say import say
+from flotteq_backup.settings import Settings
+
+# Their values are lists of names: quoted as one text they would be one name.
+_LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
+_SETTINGS = """
+select split_part(one, '=', 1) || '=' || substr(one, position('=' in one) + 1)
+from pg_db_role_setting, unnest(setconfig) one
+where setrole = 0 and setdatabase = (select oid from pg_database where datname = {})"""
+
+
+@contextmanager
+def dump_file(settings: Settings, store: Restic, one: dict[str, Any], name: str) -> Iterator[Path]:
+    """The dump of a set as a file, compared with its manifest before anybody reads it; removed afterwards.
+
+    Raises:
+        NotVerified: it is not what was written.
+    """
+    scratch = settings.place / "scratch"
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    free = shutil.disk_usage(scratch).free
+    if free < one["size"] * 1.1:
+        raise Failed(f"{free >> 20} MiB are free for the dump, {one['size'] >> 20} are needed", hint="inv backup.prune")
+    path = scratch / f"{name}.dump"
+    try:
+        with say.step("fetch the dump") as note:
+            digest, size = store.fetch(one["snapshot"], one["path"], path)
+            if (digest, size) != (one["sha256"], one["size"]):
+                raise NotVerified(f"the dump of set {name} is not what was written: nothing was restored from it")
+            note.text = f"{size >> 10} KiB, hash as in the manifest"
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class Beside:
+    """A database that is filled and compared before anybody uses it.
+
+    Args:
+        document: the set's manifest.
+        target: its name; dropped when anything is not as it must be.
+    """
+
+    def __init__(self, settings: Settings, store: Restic, document: dict[str, Any], target: str) -> None:
+        self.settings, self.store, self.document, self.target = settings, store, document, target
+        self.one = document["parts"]["db"]
+
+    def make(self) -> dict[str, Any]:
+        """Restore and compare; return name, rows and what differs from the live database.
+
+        Raises:
+            Failed: the restored database is not exactly the one that was dumped; it is gone again.
+        """
+        with postgres.Session(self.settings, "postgres") as admin:
+            self._require(admin)
+            self._drop(admin)
+            try:
+                found = self._fill(admin)
+                live = self._live(admin)
+            except BaseException:
+                with contextlib.suppress(Failed):
+                    self._drop(admin)
+                raise
+        return {
+            "database": self.target,
+            "id": self.document["id"],
+            "tables": len(found["tables"]),
+            "rows": sum(one[0] for one in found["tables"].values()),
+            "differences": row_differences(live, found["tables"]),
+        }
+
+    def _require(self, admin: postgres.Session) -> None:
+        server = postgres.require_same_major(admin)
+        before = self.one["facts"]["server"]
+        if _major(before) > _major(server):
+            raise Failed(f"the set is of Postgres {before}, the server is {server}: an older one cannot take it")
+        known = set(admin.ask("select name from pg_available_extensions"))
+        missing = sorted(set(self.one["facts"]["extensions"]) - known)
+        if missing:
+            raise Failed(f"the server lacks the extensions {', '.join(missing)}", hint="services.postgres.image")
+
+    def _fill(self, admin: postgres.Session) -> dict[str, Any]:
+        settings = self.settings
+        with dump_file(settings, self.store, self.one, self.document["id"]) as path, say.step("restore beside") as note:
+            postgres.create(admin, self.target, self.one["facts"], settings.user)
+            process.run(postgres.restore_words(settings, self.target, path), limit=settings.limit)
+            note.text = self.target
+        with say.step("compare with the manifest") as note, postgres.Session(settings, self.target) as session:
+            session.ask("analyze")
+            found = postgres.contents(session)
+            wrong = postgres.differences(self.one["facts"], found)
+            if wrong:
+                raise NotVerified(f"the restored database is not the one of the manifest: {'; '.join(wrong[:5])}")
+            note.text = f"{len(found['tables'])} tables alike"
+        with say.step("check the indexes") as note:
+            note.text = postgres.check_indexes(settings, self.target)
+        return found
+
+    def _live(self, admin: postgres.Session) -> dict[str, int]:
+        """Rows of the live database now; its own settings go over to the restored one."""
+        live = postgres.text(self.settings.database)
+        if self.settings.database not in admin.ask("select datname from pg_database"):
+            return {}
+        for line in admin.ask(_SETTINGS.format(live)):
+            name, _, value = line.partition("=")
+            written = value if name in _LISTS else postgres.text(value)
+            admin.ask(f"alter database {postgres.ident(self.target)} set {postgres.ident(name)} = {written}")
+        with postgres.Session(self.settings, self.settings.database) as session:
+            count = "select count(*) from only {}"
+            return {name: int(session.ask(count.format(name))[0]) for name in postgres.tables(session)}
+
+    def _drop(self, admin: postgres.Session) -> None:
+        admin.ask(f"drop database if exists {postgres.ident(self.target)} with (force)")
+
+
+def row_differences(live: dict[str, int], restored: dict[str, list[Any]]) -> dict[str, list[int]]:
+    """Tables whose number of rows would change: name → rows now, rows afterwards."""
+    found = {}
+    for name in sorted({*live, *restored}):
+        now, then = live.get(name, 0), int(restored.get(name, [0])[0])
+        if now != then:
+            found[name] = [now, then]
+    return found
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0].partition(" ")[0])

@@ -1,0 +1,80 @@
+"""Directories: restored into an empty place, compared with the snapshot, exchanged with what is there."""
+
+import os
+import ssl
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flotteq_backup.errors import NotVerified
+from flotteq_backup.restic import Restic
+
+Entry = tuple[str, int, int, int, int]
+_KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink"}
+
+
+def restore(store: Restic, one: dict[str, Any], target: Path) -> str:
+    """Put a part of a set into a directory and compare it with the snapshot; a note.
+
+    Args:
+        one: the part, from the manifest.
+        target: must be empty; gets owner and mode of the original.
+
+    Raises:
+        NotVerified: an entry is missing or differs in kind, owner, mode, size or content.
+    """
+    store.restore(one["snapshot"], one["path"], str(target))
+    owner = one["owner"]
+    os.chown(target, owner["uid"], owner["gid"])
+    target.chmod(owner["mode"])
+    wanted, found = dict(in_snapshot(store, one)), dict(on_disk(target))
+    wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        raise NotVerified(f"{len(wrong)} entries are not as in the snapshot, the first: {name}: {found.get(name)} "
+                          f"instead of {wanted.get(name)}")  # fmt: skip
+    return f"{len(found)} entries alike"
+
+
+def in_snapshot(store: Restic, one: dict[str, Any]) -> Iterator[tuple[str, Entry]]:
+    """What a snapshot says of every entry below its directory: kind, uid, gid, permissions, size."""
+    root = one["path"]
+    for node in store.entries(one["snapshot"], root):
+        path = str(node.get("path", ""))
+        if path.startswith(f"{root}/"):
+            kind = str(node["type"])
+            size = int(node.get("size", 0)) if kind == "file" else 0
+            permissions = 0 if kind == "symlink" else int(node["mode"]) & 0o777
+            yield path[len(root) + 1 :], (kind, int(node["uid"]), int(node["gid"]), permissions, size)
+
+
+def on_disk(root: Path) -> Iterator[tuple[str, Entry]]:
+    """The same of a directory."""
+    for folder, names, files in os.walk(root):
+        for name in [*names, *files]:
+            path = Path(folder) / name
+            found = path.lstat()
+            kind = _KINDS.get(stat.S_IFMT(found.st_mode), "other")
+            size = found.st_size if kind == "file" else 0
+            permissions = 0 if kind == "symlink" else found.st_mode & 0o777
+            yield str(path.relative_to(root)), (kind, found.st_uid, found.st_gid, permissions, size)
+
+
+def check_certificates(root: Path) -> str:
+    """Every lineage is one that certbot can renew: links into its archive, key and certificate belong together; a note.
+
+    Raises:
+        NotVerified: one is not.
+    """
+    lineages = [one for one in sorted(root.glob("live/*")) if one.is_dir()]
+    for lineage in lineages:
+        for name in ("fullchain.pem", "privkey.pem"):
+            link = lineage / name
+            if not link.is_symlink() or root / "archive" not in link.resolve().parents:
+                raise NotVerified(f"live/{lineage.name}/{name} is no link into the archive: certbot could not renew it")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(lineage / "fullchain.pem", lineage / "privkey.pem")
+        except (OSError, ssl.SSLError) as error:
+            raise NotVerified(f"live/{lineage.name}: key and certificate do not belong together: {error}") from error
+    return f"{len(lineages)} lineages, keys and certificates belong together"

@@ -1,0 +1,84 @@
+"""How sets of backups look."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from flotteq_tasks.console.console import Console
+from flotteq_tasks.console.table import duration, size
+from flotteq_tasks.model.backup import PARTS, BackupSet, Promise
+
+
+def show_taken(console: Console, found: BackupSet) -> None:
+    """One sentence about a set that was just taken."""
+    if console.json:
+        console.document(asdict(found))
+        return
+    what = ", ".join(f"{part} {size(amount)}" for part, amount in found.parts.items())
+    console.line(f"set {found.id}: {what}; {size(found.added)} new · read back · {found.seconds:.1f} s")
+
+
+def show_sets(console: Console, rows: Sequence[BackupSet]) -> None:
+    """The sets, newest first."""
+    if console.json:
+        console.document([asdict(one) for one in reversed(rows)])
+        return
+    if not rows:
+        console.line("no set yet: inv backup.all")
+        return
+    now = datetime.now(UTC)
+    head = ("ID", "AGE", "PARTS", "SIZE", "NEW", "VERSION", "WHY", "VERIFIED", "DRILLED", "ALSO IN")
+    console.table(head, [_row(one, now) for one in reversed(rows)], right=[3, 4])
+
+
+def _row(one: BackupSet, now: datetime) -> tuple[str, ...]:
+    drilled = "-" if one.drilled is None else f"{one.drilled.seconds:.0f} s" if one.drilled.ok else "FAILED"
+    parts = ",".join(part for part in PARTS if part in one.parts)
+    return (
+        one.id,
+        duration(max(0.0, one.hours(now) * 3600)),
+        parts,
+        size(one.size),
+        size(one.added),
+        one.version or "-",
+        one.reason,
+        "yes" if one.verified else f"NO: {one.problem}",
+        drilled,
+        ", ".join(one.copies) or "-",
+    )
+
+
+def show_drill(console: Console, found: Mapping[str, Any]) -> None:
+    """One sentence about a trial restore."""
+    if console.json:
+        console.document(found)
+        return
+    console.line(
+        f"set {found['id']} was restored and is what was backed up: {', '.join(found['parts'])}, "
+        f"{found['rows']} rows · {found['seconds']:.1f} s"
+    )
+
+
+def show_pruned(console: Console, found: Mapping[str, Any]) -> None:
+    """What stays and why, and what goes."""
+    if console.json:
+        console.document(found)
+        return
+    rows = [(name, "stays", ", ".join(reasons)) for name, reasons in sorted(found["keep"].items())]
+    rows += [(name, "would go" if found["dry_run"] else "removed", "") for name in found["remove"]]
+    console.table(("SET", "", "WHY"), sorted(rows, reverse=True))
+
+
+def show_promises(console: Console, rows: Sequence[Promise]) -> None:
+    """Age of every part beside what was promised."""
+    if console.json:
+        document = {"ok": all(one.kept for one in rows), "parts": [{**asdict(one), "kept": one.kept} for one in rows]}
+        console.document(document)
+        return
+    table = [
+        (one.part, "never" if one.age is None else duration(one.age * 3600), f"{one.hours} h", one.set or "-",
+         "kept" if one.kept else "TOO OLD")
+        for one in rows
+    ]  # fmt: skip
+    console.table(("PART", "AGE", "PROMISED", "SET", ""), table)

@@ -1,0 +1,38 @@
+"""What a restore asks and what it did."""
+
+from dataclasses import asdict
+
+from flotteq_tasks.console.console import Console
+from flotteq_tasks.console.table import duration
+from flotteq_tasks.operations.backup.restore import Preview, Restored
+
+SHOWN = 10
+
+
+def question(found: Preview, environment: str) -> str:
+    """What a restore would change, before somebody types the database's name."""
+    one = found.set
+    lines = [
+        f"The database of {environment} becomes that of set {one.id}: {duration(max(0.0, found.hours * 3600))} old, "
+        f"version {one.version or 'unknown'}, {'verified' if one.verified else 'NOT VERIFIED: ' + one.problem}."
+    ]
+    rows = list(found.rows.items())
+    lines += [f"  {name}: {now} rows now, {then} afterwards" for name, (now, then) in rows[:SHOWN]]
+    if len(rows) > SHOWN:
+        lines.append(f"  and {len(rows) - SHOWN} more tables")
+    if not rows:
+        lines.append("  every table has the same number of rows now")
+    return "\n".join(lines)
+
+
+def show_restored(console: Console, done: Restored) -> None:
+    """One sentence, and how to go back."""
+    if console.json:
+        console.document(asdict(done))
+        return
+    of = f" that of set {done.set}" if done.set else ""
+    console.line(
+        f"{done.database} is{of or ' the one from before'} · renamed in {done.swapped} ms · "
+        f"{done.closed / 1000:.1f} s of maintenance page"
+    )
+    console.line(f"the former one is {done.before}: inv restore.undo brings it back, inv restore.finalize removes it")

@@ -1,0 +1,152 @@
+"""Sets of backups as the host's ledger has them. A set counts when it was read back."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from flotteq_tasks.model.errors import UsageError
+
+PARTS = ("db", "uploads", "certs")
+
+
+@dataclass(frozen=True)
+class Drill:
+    """A trial restore: when, whether everything was there, and the seconds until it was."""
+
+    at: str
+    ok: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class BackupSet:
+    """One set. Sizes are bytes; ``parts`` gives the size of each, ``added`` what the repository grew by.
+
+    Args:
+        rows: number of rows of every table of the database.
+        on_disk: what the database takes on the server's disk.
+        checked: when it was last read back; empty: right after it was taken.
+        copies: other repositories that have it.
+    """
+
+    id: str
+    created: str
+    reason: str
+    version: str
+    parts: Mapping[str, int]
+    size: int
+    added: int
+    verified: bool
+    seconds: float = 0.0
+    problem: str = ""
+    checked: str = ""
+    keep_days: int = 0
+    drilled: Drill | None = None
+    copies: tuple[str, ...] = field(default=())
+    rows: Mapping[str, int] = field(default_factory=dict, repr=False)
+    on_disk: int = 0
+
+    def hours(self, now: datetime) -> float:
+        """Its age in hours."""
+        return (now - datetime.fromisoformat(self.created)).total_seconds() / 3600
+
+
+def read_ledger(text: str) -> list[BackupSet]:
+    """The sets that exist, oldest first. Pure; a line that a power cut left unfinished counts as none."""
+    sets: dict[str, BackupSet] = {}
+    for line in text.splitlines():
+        try:
+            event: dict[str, Any] = json.loads(line)
+        except ValueError:
+            continue
+        _take(sets, event)
+    return list(sets.values())
+
+
+def _take(sets: dict[str, BackupSet], event: Mapping[str, Any]) -> None:
+    name, kind = str(event.get("id", "")), event.get("event")
+    if kind == "set":
+        sets[name] = BackupSet(
+            id=name,
+            created=event["created"],
+            reason=event["reason"],
+            version=event["version"],
+            parts={part: int(one["size"]) for part, one in event["parts"].items()},
+            size=int(event["size"]),
+            added=int(event["added"]),
+            verified=bool(event["verified"]),
+            seconds=float(event["seconds"]),
+            problem=event.get("problem", ""),
+            keep_days=int(event.get("keep_days", 0)),
+            rows=event.get("rows", {}),
+            on_disk=int(event.get("on_disk", 0)),
+        )
+    elif kind == "removed":
+        sets.pop(name, None)
+    elif name in sets:
+        sets[name] = _noted(sets[name], event)
+
+
+def _noted(found: BackupSet, event: Mapping[str, Any]) -> BackupSet:
+    match event.get("event"):
+        case "verified":
+            problem = "" if event["ok"] else str(event.get("problem", "damaged"))
+            return replace(found, verified=bool(event["ok"]), checked=event["at"], problem=problem)
+        case "drilled":
+            return replace(found, drilled=Drill(event["at"], bool(event["ok"]), float(event["seconds"])))
+        case "copied":
+            return replace(found, copies=(*found.copies, str(event["to"])))
+    return found
+
+
+def choose(sets: Iterable[BackupSet], wanted: str, part: str) -> BackupSet:
+    """The set that a person means. Pure.
+
+    Args:
+        wanted: an id, the beginning of one, ``latest`` (the newest verified one) or ``pre-deploy``.
+        part: what must be in it.
+
+    Raises:
+        UsageError: there is none, or more than one; the newest are named.
+    """
+    having = [one for one in sets if part in one.parts]
+    good = [one for one in having if one.verified]
+    if wanted == "latest":
+        found = good[-1:]
+    elif wanted == "pre-deploy":
+        found = [one for one in good if one.reason.startswith("pre-deploy")][-1:]
+    else:
+        found = [one for one in having if wanted and one.id.startswith(wanted)]
+    if len(found) == 1:
+        return found[0]
+    newest = ", ".join(one.id for one in having[-5:]) or "none"
+    what = "there is no verified set" if wanted in ("latest", "pre-deploy") else "there is no set"
+    what = f"more than one set begins with {wanted}" if found else f"{what} {wanted} with {part}"
+    raise UsageError(what, hint=f"the newest: {newest}. `inv backup.list` shows all")
+
+
+@dataclass(frozen=True)
+class Promise:
+    """How old the newest verified set of a part may be, and how old it is; ``age`` is None where there is none."""
+
+    part: str
+    hours: int
+    age: float | None
+    set: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is young enough."""
+        return self.age is not None and self.age <= self.hours
+
+
+def promises(sets: Iterable[BackupSet], hours: Mapping[str, int], now: datetime | None = None) -> list[Promise]:
+    """Compare the newest verified set of every part with what was promised. Pure."""
+    present = now or datetime.now(UTC)
+    found = []
+    for part, limit in hours.items():
+        newest = next((one for one in reversed(list(sets)) if one.verified and part in one.parts), None)
+        found.append(Promise(part, limit, newest.hours(present) if newest else None, newest.id if newest else ""))
+    return found

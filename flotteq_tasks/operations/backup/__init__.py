@@ -1,0 +1,1 @@
+"""Sets of backups: take, list, verify, restore."""

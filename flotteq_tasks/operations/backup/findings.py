@@ -1,0 +1,69 @@
+"""What stands between this host and a restore, each with its fix."""
+
+from collections.abc import Iterator, Mapping
+
+from flotteq_tasks.commands import backup as scripts
+from flotteq_tasks.operations.backup import sets
+from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.doctor import Finding
+
+LEAST_FREE = 0.1
+
+
+def findings(site: Site) -> list[Finding]:
+    """Look at the job, its image, its place, its disk and the age of the sets; nothing is changed."""
+    facts = site.engine.facts()
+    seen = site.host.run(scripts.look(site.settings.project.backups)).out
+    return [
+        *_job(site, facts.secrets, facts.release.images if facts.release else {}),
+        *_place(site, seen),
+        *_ages(site),
+    ]
+
+
+def _job(site: Site, secrets: Mapping[str, str], images: Mapping[str, str]) -> Iterator[Finding]:
+    service = site.settings.backup.service
+    there = service in site.settings.services
+    yield Finding("job", f"services.{service}" if there else "none", ok=there, fix="docs/SETTINGS.md, [backup]")
+    key = "restic_password" in secrets
+    yield Finding(
+        "key", "restic_password is on the host" if key else "restic_password is not on the host", ok=key,
+        fix="inv secrets.generate && inv secrets.push",
+    )  # fmt: skip
+    image = service in images
+    yield Finding(
+        "image", "of the live release" if image else "the live release has none", ok=image,
+        fix="inv build --version v1.0.0 && inv push --version v1.0.0 && inv deploy --version v1.0.0",
+    )  # fmt: skip
+
+
+def _place(site: Site, seen: str) -> Iterator[Finding]:
+    words = [line.split() for line in seen.splitlines()]
+    total, free = next(((int(one[1]), int(one[2])) for one in words if one[0] == "disk"), (0, 0))
+    flags = {one[0] for one in words}
+    place = site.settings.project.backups
+    yield Finding(
+        "repository", place if "repository" in flags else f"none in {place} yet",
+        ok="repository" in flags, fix="inv backup.all",
+    )  # fmt: skip
+    enough = total > 0 and free / total >= LEAST_FREE
+    yield Finding("space", f"{free >> 30} of {total >> 30} GiB free", ok=enough, fix="more disk, or a disk of its own")
+    yield Finding(
+        "disk", "apart from the data" if "own-disk" in flags else "the same as that of the data",
+        ok="own-disk" in flags, fix=f"mount another disk at {place}: a broken disk takes both otherwise",
+    )  # fmt: skip
+    clock = "clock" in flags
+    yield Finding("clock", "synchronized" if clock else "not known to be synchronized", ok=clock,
+                  fix="timedatectl set-ntp true")  # fmt: skip
+
+
+def _ages(site: Site) -> Iterator[Finding]:
+    for one in sets.status(site):
+        age = "never" if one.age is None else f"{one.age:.0f} h ago, set {one.set}"
+        yield Finding(f"{one.part} verified", f"{age}; promised: {one.hours} h", ok=one.kept, fix="inv backup.all")
+    damaged = [one for one in sets.sets(site) if not one.verified]
+    if damaged:
+        yield Finding(
+            "damaged sets", "; ".join(f"{one.id}: {one.problem}" for one in damaged[-3:]), ok=False,
+            fix=f"inv backup.verify --set {damaged[-1].id}",
+        )  # fmt: skip

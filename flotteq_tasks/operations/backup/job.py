@@ -1,0 +1,105 @@
+"""Run the backup container on the host and hear what it says."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from flotteq_tasks.commands import rollout
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.model.errors import ExitCode, FlotteqError, HostUnreachable, SettingsError
+from flotteq_tasks.model.events import Report, StepDone, StepFailed, StepStarted
+from flotteq_tasks.operations.context import Site
+
+KEPT_LINES = 20
+# The container may need a while to end behind its own limit.
+GRACE = 300
+
+
+@dataclass
+class _Heard:
+    """The container's lines: progress for people, one result at the end."""
+
+    report: Report
+    result: tuple[str, dict[str, Any]] | None = None
+    step: str = ""
+    other: list[str] = field(default_factory=list)
+
+    def line(self, text: str) -> None:
+        """Take one line of either stream."""
+        kind, _, rest = text.partition(" ")
+        match kind:
+            case "@@step":
+                self.step = rest
+                self.report.sink(StepStarted(rest))
+            case "@@done":
+                seconds, _, words = rest.partition(" ")
+                name, _, note = words.partition(": ")
+                self.step = ""
+                self.report.sink(StepDone(name, float(seconds), note))
+            case "@@warn":
+                self.report.warn(rest)
+            case "@@ok" | "@@failed":
+                self.result = kind[2:], json.loads(rest)
+            case _:
+                self.other = [*self.other, text][-KEPT_LINES:]
+
+
+def job_command(
+    site: Site, words: Iterable[str], *, capabilities: Iterable[str] = (), volumes: Iterable[str] = ()
+) -> Command:
+    """The command line on the host: a container of a fixed name, so that a leftover is found and removed."""
+    service = site.settings.backup.service
+    if service not in site.settings.services:
+        raise SettingsError(
+            f'flotteq.toml has no services.{service} of kind "job": there is nothing that could back up',
+            hint="docs/SETTINGS.md, [backup]",
+        )
+    name = f"{site.settings.project.name}-{service}"
+    run = site.engine.compose.run(service, words, name=name, capabilities=capabilities, volumes=volumes)
+    return rollout.alone(name, run)
+
+
+def run_job(
+    site: Site, words: Iterable[str], *, capabilities: Iterable[str] = (), volumes: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Run one command of the container's program; its steps are reported. Return its result.
+
+    Raises:
+        FlotteqError: it failed; the exit code is the program's own.
+        HostUnreachable: it ended without a result.
+    """
+    heard = _Heard(site.report)
+    command = job_command(site, words, capabilities=capabilities, volumes=volumes)
+    done = site.host.follow(command, heard.line, timeout=site.settings.backup.timeout + GRACE)
+    if heard.result is None:
+        raise _silent(site, heard, done.code)
+    kind, document = heard.result
+    if kind == "ok" and done.ok:
+        return document
+    if heard.step:
+        site.report.sink(StepFailed(heard.step, 0.0, document.get("message", "")))
+    error = FlotteqError(
+        document.get("message", f"the backup container ended with exit code {done.code}"),
+        hint=document.get("hint", ""),
+        details=document.get("details", ""),
+    )
+    error.exit_code = ExitCode(done.code) if done.code in ExitCode._value2member_map_ else ExitCode.FAILED
+    raise error
+
+
+def _silent(site: Site, heard: _Heard, code: int) -> FlotteqError:
+    details = "\n".join(heard.other)
+    if code in (125, 1) and any(word in details for word in ("No such image", "pull access denied", "not found")):
+        return FlotteqError(
+            f"{site.host.name}: the image of the backups is not there: the live release is older than it",
+            hint="inv build --version v1.0.0 && inv push --version v1.0.0 && inv deploy --version v1.0.0",
+            details=details,
+        )
+    if code == -1:
+        return HostUnreachable(f"{site.host.name}: the connection was lost during the backup", details=details)
+    return FlotteqError(
+        f"{site.host.name}: the backup container ended with exit code {code} and said nothing of its result",
+        hint="inv doctor",
+        details=details,
+    )

@@ -1,0 +1,116 @@
+"""Take sets, list them, verify them, and compare them with what was promised."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from flotteq_tasks.commands.backup import private_directory
+from flotteq_tasks.model.backup import BackupSet, Promise, promises, read_ledger
+from flotteq_tasks.operations.backup.job import run_job
+from flotteq_tasks.operations.context import Site, holder
+from flotteq_tasks.operations.lock import Keeper, hold
+
+LEDGER = "ledger.jsonl"
+
+
+def take(site: Site, parts: Iterable[str], what: str, variables: Mapping[str, str]) -> BackupSet:
+    """Take one set and read it back; return it.
+
+    Args:
+        parts: db, uploads, certs.
+        what: the task, for lock and journal.
+
+    Raises:
+        FlotteqError: no set was left (1), or it is there and not verified (5).
+    """
+    with hold(site.host, site.state, holder(what, variables), site.report) as keeper:
+        return take_locked(site, keeper, parts, reason="manual")
+
+
+def take_locked(site: Site, keeper: Keeper, parts: Iterable[str], *, reason: str, keep_days: int = 0) -> BackupSet:
+    """Take one set under a lock that the caller holds.
+
+    Args:
+        reason: why; ``backup.list`` shows it.
+        keep_days: retention leaves it alone for so long.
+    """
+    prepare(site)
+    found = run_job(site, ["run", "--reason", reason, f"--keep-days={keep_days}", *parts])
+    keeper.write("backup", id=found["id"], parts=sorted(found["parts"]), verified=found["verified"])
+    return next(one for one in sets(site) if one.id == found["id"])
+
+
+def prepare(site: Site) -> None:
+    """Make the directory of the backups, for root alone: Docker would make it for everybody."""
+    site.host.run(private_directory(site.settings.project.backups))
+
+
+def sets(site: Site) -> list[BackupSet]:
+    """The sets on the host, oldest first."""
+    return read_ledger((site.host.read(f"{site.settings.project.backups}/{LEDGER}") or b"").decode())
+
+
+def verify(site: Site, name: str, data: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Read a set back to its last byte and check the repository; return its id and parts.
+
+    Args:
+        name: an id, its beginning, or ``latest``.
+        data: how much of all data is read as well, such as ``1/7`` or ``100%``.
+
+    Raises:
+        FlotteqError: it is damaged (5), or there is no such set (2).
+    """
+    with hold(site.host, site.state, holder(f"backup.verify {name}", variables), site.report) as keeper:
+        prepare(site)
+        found = run_job(site, ["verify", name, *([f"--data={data}"] if data else [])])
+        keeper.write("backup.verify", id=found["id"])
+    return found
+
+
+# To give files their owners back, and to run a server as its own user.
+RESTORING = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL")
+
+
+def drill(site: Site, name: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Restore a set in a throw-away container and compare everything; return id, parts, rows, seconds.
+
+    Args:
+        name: an id, its beginning, or ``latest``.
+
+    Raises:
+        FlotteqError: it cannot be restored (5), or there is no such set (2).
+    """
+    with hold(site.host, site.state, holder(f"backup.drill {name}", variables), site.report) as keeper:
+        prepare(site)
+        found = run_job(site, ["drill", name], capabilities=RESTORING)
+        keeper.write("backup.drill", id=found["id"], seconds=found["seconds"])
+    return found
+
+
+def prune(site: Site, variables: Mapping[str, str], *, dry_run: bool, many: bool) -> dict[str, Any]:
+    """Remove the sets that retention does not keep; return those that stay, with reasons, and those that went.
+
+    Args:
+        dry_run: only say so.
+        many: let go more than three sets that are over 30 % of all.
+
+    Raises:
+        FlotteqError: the plan can only be a mistake; nothing was removed.
+    """
+    flags = [*(["--dry-run"] if dry_run else []), *(["--many"] if many else [])]
+    with hold(site.host, site.state, holder("backup.prune", variables), site.report) as keeper:
+        prepare(site)
+        found = run_job(site, ["prune", *flags])
+        keeper.write("backup.prune", removed=[] if dry_run else found["remove"])
+    return found
+
+
+def status(site: Site, *, now: datetime | None = None) -> list[Promise]:
+    """The newest verified set of every part, beside what was promised."""
+    return promises(sets(site), hours(site), now or datetime.now(UTC))
+
+
+def hours(site: Site) -> dict[str, int]:
+    """How old a set of each part may become."""
+    backup = site.settings.backup
+    return {"db": backup.db_hours, "uploads": backup.uploads_hours, "certs": backup.certs_hours}

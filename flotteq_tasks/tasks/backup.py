@@ -1,0 +1,135 @@
+"""Backups: sets that are read back after they were taken."""
+
+import os
+from collections.abc import Sequence
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, app
+from flotteq_tasks.tasks._decorator import task
+
+SET_HELP = "a set of `inv backup.list`, the beginning of its id, or latest"
+
+
+def _take(parts: Sequence[str], what: str, env: str, *, json: bool) -> None:
+    from flotteq_tasks.console.backup_results import show_taken
+    from flotteq_tasks.operations.backup.sets import take
+
+    call = app(env, json=json)
+    show_taken(call.console, take(call.site, parts, what, os.environ))
+
+
+@task(help={"env": ENV_HELP, "json": JSON_HELP})
+def db(c: Context, *, env: str = "", json: bool = False) -> None:
+    """Back up the database, and read it back.
+
+    Exit code 5: the set is there, but not verified.
+    """
+    _take(["db"], "backup.db", env, json=json)
+
+
+@task(help={"env": ENV_HELP, "json": JSON_HELP})
+def uploads(c: Context, *, env: str = "", json: bool = False) -> None:
+    """Back up the uploaded files, and read them back."""
+    _take(["uploads"], "backup.uploads", env, json=json)
+
+
+@task(help={"env": ENV_HELP, "json": JSON_HELP})
+def certs(c: Context, *, env: str = "", json: bool = False) -> None:
+    """Back up the certificates, and read them back."""
+    _take(["certs"], "backup.certs", env, json=json)
+
+
+@task(name="all", help={"env": ENV_HELP, "json": JSON_HELP})
+def all_(c: Context, *, env: str = "", json: bool = False) -> None:
+    """Back up database, uploads and certificates as one set."""
+    _take(["db", "uploads", "certs"], "backup.all", env, json=json)
+
+
+@task(name="list", help={"env": ENV_HELP, "json": JSON_HELP})
+def list_(c: Context, *, env: str = "", json: bool = False) -> None:
+    """List the sets: age, size, verified or not."""
+    from flotteq_tasks.console.backup_results import show_sets
+    from flotteq_tasks.operations.backup.sets import sets
+
+    call = app(env, json=json)
+    show_sets(call.console, sets(call.site))
+
+
+@task(help={"set": SET_HELP, "data": "also read this part of all data: 1/7, 100%", "env": ENV_HELP})
+def verify(c: Context, *, set: str = "latest", data: str = "", env: str = "") -> None:
+    """Read a set back to its last byte.
+
+    Exit code 5: it is damaged; from then on it does not count.
+    """
+    from flotteq_tasks.operations.backup import sets
+
+    call = app(env)
+    found = sets.verify(call.site, set, data, os.environ)
+    call.console.line(f"set {found['id']} is whole: {', '.join(found['parts'])}")
+
+
+@task(help={"set": SET_HELP, "env": ENV_HELP, "json": JSON_HELP})
+def drill(c: Context, *, set: str = "latest", env: str = "", json: bool = False) -> None:
+    """Restore a set where nobody uses it, and compare.
+
+    In a container of its own; the time is remembered. Exit code 5: the set cannot be restored.
+    """
+    from flotteq_tasks.console.backup_results import show_drill
+    from flotteq_tasks.operations.backup.sets import drill
+
+    call = app(env, json=json)
+    show_drill(call.console, drill(call.site, set, os.environ))
+
+
+@task(
+    help={
+        "dry-run": "only say what would go",
+        "many": "let many go at once",
+        "env": ENV_HELP,
+        "json": JSON_HELP,
+    }
+)
+def prune(c: Context, *, dry_run: bool = False, many: bool = False, env: str = "", json: bool = False) -> None:
+    """Remove the sets that retention does not keep.
+
+    The newest verified set of every part stays, always; nothing goes when the plan can only be a mistake.
+    """
+    from flotteq_tasks.console.backup_results import show_pruned
+    from flotteq_tasks.operations.backup.sets import prune
+
+    call = app(env, json=json)
+    show_pruned(call.console, prune(call.site, os.environ, dry_run=dry_run, many=many))
+
+
+@task(help={"env": ENV_HELP, "json": JSON_HELP})
+def status(c: Context, *, env: str = "", json: bool = False) -> None:
+    """Say whether the backups are as young as promised.
+
+    Exit code 5 when one is older than [backup] of flotteq.toml promises.
+    """
+    from flotteq_tasks.console.backup_results import show_promises
+    from flotteq_tasks.operations.backup.sets import status
+
+    call = app(env, json=json)
+    found = status(call.site)
+    show_promises(call.console, found)
+    if not all(one.kept for one in found):
+        raise Exit(code=5)
+
+
+@task(help={"env": ENV_HELP, "json": JSON_HELP})
+def doctor(c: Context, *, env: str = "", json: bool = False) -> None:
+    """Say what stands between this host and a restore.
+
+    Exit code 5 when something is wrong.
+    """
+    from flotteq_tasks.console.results import show_findings
+    from flotteq_tasks.operations.backup.findings import findings
+
+    call = app(env, json=json)
+    found = findings(call.site)
+    show_findings(call.console, found)
+    if not all(one.ok for one in found):
+        raise Exit(code=5)

@@ -1,0 +1,149 @@
+"""A restore of the database: exactly what was dumped, the former one kept, nothing changed when anything is wrong."""
+
+import json
+import shlex
+import signal
+from typing import Any
+
+import pytest
+from support.stack import API, Stack, difference, wait_for
+
+pytestmark = pytest.mark.stack
+
+DATABASE = "flotteq_production"
+PLACE = "/var/backups/flotteq"
+
+
+# As many small transactions as the database takes, until it is told to stop.
+WRITER = """
+insert='insert into busy (at, t) values (clock_timestamp(), md5(clock_timestamp()::text));'
+while [ ! -e /tmp/enough ]; do
+  seq 400 | sed "s/.*/$insert/" | docker exec -i flotteq-postgres-1 psql -q -U flotteq_prod flotteq_production
+done
+"""
+
+
+def plates(stack: Stack) -> list[str]:
+    out = stack.inv("psql", "--command", "copy (select plate from vehicles order by 1) to stdout").ok().out
+    return out.split()
+
+
+def databases(stack: Stack) -> list[str]:
+    out = stack.inv("psql", "--command", "copy (select datname from pg_database order by 1) to stdout").ok().out
+    return [name for name in out.split() if name.startswith(DATABASE)]
+
+
+def add(stack: Stack, plate: str) -> None:
+    stack.inv("psql", "--command", "insert into vehicles (plate) values ('PLATE')".replace("PLATE", plate)).ok()
+
+
+def take(stack: Stack) -> str:
+    return str(json.loads(stack.inv("backup.db", "--json").ok().out)["id"])
+
+
+def test_a_restore_brings_the_set_back_and_undo_what_came_after(stack: Stack) -> None:
+    add(stack, "BEFORE")
+    before = plates(stack)
+    taken = take(stack)
+    add(stack, "LATER")
+    later = plates(stack)
+    done = json.loads(stack.inv("restore.db", "--from", taken, "--yes", "--json").ok().out)
+    assert plates(stack) == before
+    assert (done["set"], done["database"]) == (taken, DATABASE)
+    assert databases(stack) == [DATABASE, done["before"]]
+    assert stack.health()["database"] == "connected"
+    assert "LATER" not in stack.get(API, "/api/vehicles")[2].decode()
+    stack.inv("restore.undo", "--yes").ok()
+    assert plates(stack) == later
+    stack.inv("restore.finalize", "--yes").ok()
+    assert databases(stack) == [DATABASE]
+    assert plates(stack) == later
+    assert stack.inv("restore.undo", "--yes").ended(1).err.count("no database from before a restore") == 1
+    reasons = [one["reason"] for one in json.loads(stack.inv("backup.list", "--json").ok().out)]
+    assert f"pre-restore of {taken}" in reasons
+    stack.inv("status").ok()
+
+
+def test_a_set_that_is_taken_under_writes_is_restored_exactly(stack: Stack) -> None:
+    """The restore compares rows and checksums of every table with the manifest; one difference would end it."""
+    create = "create table if not exists busy (id serial primary key, at timestamptz, t text)"
+    stack.inv("psql", "--command", create).ok()
+    stack.host(f"nohup sh -c {shlex.quote(WRITER)} >/dev/null 2>&1 & rm -f /tmp/enough")
+    try:
+        taken = take(stack)
+        second = take(stack)
+    finally:
+        stack.host("touch /tmp/enough")
+    sets = {one["id"]: one for one in json.loads(stack.inv("backup.list", "--json").ok().out)}
+    assert sets[second]["rows"]["public.busy"] > sets[taken]["rows"]["public.busy"]
+    stack.inv("restore.db", "--from", taken, "--yes").ok()
+    stack.inv("psql", "--command", "drop table busy").ok()
+    stack.inv("restore.finalize", "--yes").ok()
+
+
+def test_without_a_yes_nothing_happens_and_the_differences_are_shown(stack: Stack) -> None:
+    taken, before = take(stack), stack.snapshot()
+    add(stack, "SINCE")
+    done = stack.inv("restore.db", "--from", taken).ended(2)
+    assert taken in done.err and "public.vehicles:" in done.err and "nothing was changed" in done.err
+    assert difference(before, stack.snapshot()) == []
+
+
+def test_an_unknown_set_is_refused(stack: Stack) -> None:
+    before = stack.snapshot()
+    assert "there is no set 1999" in stack.inv("restore.db", "--from", "1999", "--yes").ended(2).err
+    assert "no verified set pre-deploy" in stack.inv("restore.db", "--from", "pre-deploy", "--yes").err
+    assert difference(before, stack.snapshot()) == []
+
+
+def test_an_application_that_does_not_start_with_the_set_gets_its_database_back(stack: Stack) -> None:
+    stack.inv("psql", "--command", "create table kept as table migrations; delete from migrations").ok()
+    try:
+        broken = take(stack)
+    finally:
+        stack.inv("psql", "--command", "insert into migrations select * from kept; drop table kept").ok()
+    add(stack, "SURVIVES")
+    before = plates(stack)
+    done = stack.inv(
+        "restore.db", "--from", broken, "--yes", variables={"FLOTTEQ__DEPLOY__HEALTH_TIMEOUT": "25"}
+    ).ended(3)
+    assert "was not healthy with the other database" in done.err
+    assert plates(stack) == before
+    assert databases(stack) == [DATABASE]
+    assert stack.health()["database"] == "connected"
+
+
+def test_a_damaged_set_is_seen_before_anything_live_changes(stack: Stack) -> None:
+    taken, before = take(stack), plates(stack)
+    ids = stack.ids()
+    stack.host(f"""
+      cp -a {PLACE} {PLACE}.kept; rm -rf {PLACE}/cache
+      find {PLACE}/restic/data -type f | while IFS= read -r pack; do
+        chmod u+w "$pack"; truncate -s "$(($(stat -c %s "$pack") / 2))" "$pack"
+      done""")
+    try:
+        assert stack.inv("restore.db", "--from", taken, "--yes").code == 5
+        done = stack.inv("restore.db", "--from", taken, "--skip-backup", "--yes").ended(3)
+        assert "everything was put back" in done.err
+    finally:
+        stack.host(f"rm -rf {PLACE}; mv {PLACE}.kept {PLACE}")
+    assert plates(stack) == before
+    assert databases(stack) == [DATABASE]
+    assert stack.ids() == ids
+
+
+def test_a_client_that_is_killed_during_the_swap_leaves_a_site_that_answers(stack: Stack) -> None:
+    taken = take(stack)
+    running = stack.inv.spawn("restore.db", "--from", taken, "--yes")
+    page = "/opt/flotteq/nginx/state/maintenance.on"
+    wait_for(lambda: stack.host(f"test -e {page}", check=False).ok, "the maintenance page", timeout=120)
+    running.kill(signal.SIGKILL)
+    wait_for(lambda: not stack.host(f"test -e {page}", check=False).ok, "the site to be open again", timeout=90)
+    wait_for(lambda: _connected(stack), "the API to answer")
+    assert len(databases(stack)) == 2
+    wait_for(lambda: stack.inv("restore.finalize", "--yes").code == 0, "the lock of the dead client to end", timeout=90)
+    assert databases(stack) == [DATABASE]
+
+
+def _connected(stack: Stack) -> Any:
+    return stack.get(API, "/api/health")[0] == 200 and stack.health()["database"] == "connected"

@@ -1,0 +1,75 @@
+"""What the host side makes of the backup container: its words, its result, its silence."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from unit_support import Events, fleet
+
+from flotteq_tasks.engines.compose.engine import ComposeEngine
+from flotteq_tasks.host.base import Done
+from flotteq_tasks.host.fake import FakeHost
+from flotteq_tasks.model.errors import ExitCode, FlotteqError, SettingsError
+from flotteq_tasks.model.events import StepDone, StepFailed, StepStarted, Warned
+from flotteq_tasks.model.stack import Service, ServiceBuild
+from flotteq_tasks.operations.backup.job import run_job
+from flotteq_tasks.operations.context import Site
+
+JOB = Service(kind="job", image="fleet-backup", build=ServiceBuild(context="b"))
+
+
+def site(*lines: str, code: int = 0, **changes: Any) -> tuple[Site, FakeHost, Events]:
+    settings = fleet(**changes)
+    if "services" not in changes:
+        settings = fleet(services={**settings.services, "backup": JOB})
+    host, events = FakeHost({re.compile(" run --rm "): "\n".join(lines)}), Events()
+    follow = host.follow
+
+    def ends(command: Any, on_line: Any, *, timeout: float) -> Done:
+        done = follow(command, on_line, timeout=timeout)
+        return Done(command, code, out=done.out)
+
+    host.follow = ends  # type: ignore[method-assign]
+    return Site(settings, host, ComposeEngine(host, settings), events.report), host, events
+
+
+def test_progress_is_reported_and_the_result_returned() -> None:
+    lines = ["@@step db", "restic said something", "@@done 1.5 db: 3 tables", "@@warn old", '@@ok {"id": "a"}']
+    where, host, events = site(*lines)
+    assert run_job(where, ["run", "db"]) == {"id": "a"}
+    assert [type(one) for one in events.seen] == [StepStarted, StepDone, Warned]
+    assert StepDone("db", 1.5, "3 tables") in events.seen
+    (command,) = host.transcript
+    assert "run --rm --no-deps --no-TTY --quiet-pull --name fleet-backup backup run db" in command
+
+
+def test_a_failure_keeps_its_words_and_its_exit_code() -> None:
+    failed = {"message": "pg_dump ended with exit code 1", "hint": "look", "details": "x"}
+    where, _, events = site("@@step db", f"@@failed {json.dumps(failed)}", code=5)
+    with pytest.raises(FlotteqError) as caught:
+        run_job(where, ["run", "db"])
+    assert (caught.value.message, caught.value.hint, caught.value.exit_code) == (
+        "pg_dump ended with exit code 1", "look", ExitCode.UNHEALTHY,
+    )  # fmt: skip
+    assert StepFailed("db", 0.0, "pg_dump ended with exit code 1") in events.seen
+
+
+def test_a_container_that_says_nothing_of_its_result_has_failed() -> None:
+    where, _, _ = site("@@step db", "Killed", code=0)
+    with pytest.raises(FlotteqError, match="said nothing of its result") as caught:
+        run_job(where, ["run", "db"])
+    assert caught.value.details == "Killed"
+
+
+def test_an_image_that_is_not_there_is_named() -> None:
+    where, _, _ = site("Error response from daemon: No such image: fleet-backup:latest", code=1)
+    with pytest.raises(FlotteqError, match="the image of the backups is not there"):
+        run_job(where, ["run", "db"])
+
+
+def test_without_a_job_in_the_settings_nothing_runs() -> None:
+    where, host, _ = site(services=fleet().services)
+    with pytest.raises(SettingsError, match=r"no services\.backup"):
+        run_job(where, ["run", "db"])
+    assert host.transcript == []
