@@ -12,8 +12,21 @@ class Containers(Protocol):
     def exec(self, service: str, command: Iterable[str], *, tty: bool = False, user: str = "") -> Command:
         """Run a command beside the running process of a service."""
 
-    def run(self, service: str, command: Iterable[str], *, name: str, entrypoint: str = "") -> Command:
-        """Run a command in a fresh container of a service, with its environment, and remove it afterwards."""
+    def run(
+        self,
+        service: str,
+        command: Iterable[str],
+        *,
+        name: str,
+        entrypoint: str = "",
+        capabilities: Iterable[str] = (),
+        volumes: Iterable[str] = (),
+    ) -> Command:
+        """Run a command in a fresh container of a service, with its environment, and remove it afterwards.
+
+        Args:
+            capabilities, volumes (``SOURCE:TARGET``): on top of the service's own.
+        """
 
     def spare(self, service: str, *, count: int) -> Command:
         """Make containers until there are ``count``; start none of them."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from flotteq_tasks.commands.compose import Compose
+from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command, script
-from flotteq_tasks.model.stack import Database
+from flotteq_tasks.model.stack import Database, Project
 
 # Exit codes of the swap.
 REFUSED, RETURNED, STUCK = 20, 21, 22
@@ -82,7 +82,7 @@ exit 21
 
 
 def swap(
-    compose: Compose,
+    project: Project,
     database: Database,
     *,
     next: str,
@@ -107,7 +107,7 @@ def swap(
         limit: seconds until they are healthy.
     """
     return script(
-        _SWAP, compose.directory, compose.project, database.service, database.user, database.name, next, kept, limit,
+        _SWAP, project.directory, project.name, database.service, database.user, database.name, next, kept, limit,
         edge, address, "\n".join(fields), " ".join(consumers),
     )  # fmt: skip
 
@@ -122,17 +122,40 @@ def field_patterns(expect: Mapping[str, str]) -> list[str]:
     return [f'"{key}"[[:space:]]*:[[:space:]]*"?{value}"?[[:space:]]*[,}}]' for key, value in quoted.items()]
 
 
-def databases(compose: Compose, database: Database) -> Command:
+_CLEAR = """
+for place; do
+  case $place in
+    /*) directory=$place ;;
+    *) directory=$(docker volume inspect --format '{{.Mountpoint}}' "$place") ;;
+  esac
+  if [ -e "$directory/.flotteq-restore" ]; then
+    rm -rf -- "$directory/.flotteq-restore"
+    echo "$place"
+  fi
+done
+"""
+
+
+def clear_trees(places: Iterable[str]) -> Command:
+    """Remove what restores of files put aside; print the places that had something.
+
+    Args:
+        places: names of volumes, or directories.
+    """
+    return script(_CLEAR, list(places))
+
+
+def databases(containers: Containers, database: Database) -> Command:
     """Names of all databases, one a line, with their sizes in bytes behind a space."""
     words = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-F", " ", "-U", database.user, "-d", "postgres", "-c",
              "select datname, pg_database_size(datname) from pg_database order by 1"]  # fmt: skip
-    return compose.exec(database.service, words)
+    return containers.exec(database.service, words)
 
 
-def statements(compose: Compose, database: Database) -> Command:
+def statements(containers: Containers, database: Database) -> Command:
     """Statements from standard input, outside of the live database; each by itself."""
     words = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-U", database.user, "-d", "postgres"]
-    return compose.exec(database.service, words)
+    return containers.exec(database.service, words)
 
 
 ROWS = """
@@ -144,7 +167,7 @@ and n.nspname not like 'pg_toast%' and n.nspname not like 'pg_temp%'
 """
 
 
-def rows(compose: Compose, database: Database) -> Command:
+def rows(containers: Containers, database: Database) -> Command:
     """Number of rows of every table of the live database: ``schema.table N`` a line."""
     words = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-F", " ", "-U", database.user, "-d", database.name, "-c", ROWS]
-    return compose.exec(database.service, words)
+    return containers.exec(database.service, words)

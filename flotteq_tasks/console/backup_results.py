@@ -8,6 +8,7 @@ from typing import Any
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.backup import PARTS, BackupSet, Promise
+from flotteq_tasks.operations.schedule import Scheduled
 
 
 def show_taken(console: Console, found: BackupSet) -> None:
@@ -68,6 +69,23 @@ def show_pruned(console: Console, found: Mapping[str, Any]) -> None:
     rows = [(name, "stays", ", ".join(reasons)) for name, reasons in sorted(found["keep"].items())]
     rows += [(name, "would go" if found["dry_run"] else "removed", "") for name in found["remove"]]
     console.table(("SET", "", "WHY"), sorted(rows, reverse=True))
+
+
+def show_schedule(console: Console, rows: Sequence[Scheduled]) -> None:
+    """The timers, with their next and last run."""
+    if console.json:
+        console.document({"ok": all(one.ok for one in rows), "jobs": [{**asdict(one), "ok": one.ok} for one in rows]})
+        return
+    table = [
+        (one.name, one.when, _moment(one.next) if one.installed else "NOT INSTALLED", _moment(one.last),
+         one.result or "-", one.what)
+        for one in rows
+    ]  # fmt: skip
+    console.table(("JOB", "WHEN", "NEXT (UTC)", "LAST (UTC)", "RESULT", ""), table)
+
+
+def _moment(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M") if seconds else "-"
 
 
 def show_promises(console: Console, rows: Sequence[Promise]) -> None:

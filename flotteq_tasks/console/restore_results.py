@@ -3,8 +3,10 @@
 from dataclasses import asdict
 
 from flotteq_tasks.console.console import Console
-from flotteq_tasks.console.table import duration
+from flotteq_tasks.console.table import duration, size
+from flotteq_tasks.model.backup import BackupSet
 from flotteq_tasks.operations.backup.restore import Preview, Restored
+from flotteq_tasks.operations.backup.trees import Exchanged
 
 SHOWN = 10
 
@@ -23,6 +25,22 @@ def question(found: Preview, environment: str) -> str:
     if not rows:
         lines.append("  every table has the same number of rows now")
     return "\n".join(lines)
+
+
+def question_of_files(found: BackupSet, hours: float, part: str, environment: str) -> str:
+    """What a restore of files would change."""
+    state = "verified" if found.verified else f"NOT VERIFIED: {found.problem}"
+    return (
+        f"The {part} of {environment} become those of set {found.id}: {duration(max(0.0, hours * 3600))} old, "
+        f"{size(found.parts[part])}, {state}. The present ones are put aside."
+    )
+
+
+def show_exchanged(console: Console, done: Exchanged) -> None:
+    """One sentence, and how to go back."""
+    of = f"those of set {done.set}" if done.set else "the ones from before"
+    console.line(f"{done.part} are {of}; the former ones are in .flotteq-restore/{done.before}")
+    console.line(f"inv restore.{done.part} --undo brings them back, inv restore.finalize removes them")
 
 
 def show_restored(console: Console, done: Restored) -> None:

@@ -220,6 +220,24 @@ class BackupSettings:
 
 
 @dataclass(frozen=True)
+class ScheduleSettings:
+    """``[schedule]``: when the host's timers run, as systemd's OnCalendar writes it.
+
+    ``jitter`` spreads them and ``wait`` is how long they wait for the lock, both in minutes.
+    """
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    backup: str = "*-*-* 02:17:00"
+    full: str = "Sun *-*-* 03:17:00"
+    verify: str = "*-*-* 04:17:00"
+    drill: str = "Sun *-*-* 05:17:00"
+    prune: str = "*-*-* 06:17:00"
+    jitter: int = 20
+    wait: int = 60
+
+
+@dataclass(frozen=True)
 class Migrations:
     """``[migrations]``: commands run once per deploy in the new image. ``first_install`` is for an empty database."""
 
@@ -267,6 +285,7 @@ class Settings:
     secrets: Mapping[str, SecretSpec] = field(default_factory=dict)
     database: Database = field(default_factory=Database)
     backup: BackupSettings = field(default_factory=BackupSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     migrations: Migrations | None = None
     deploy: DeploySettings = field(default_factory=DeploySettings)
     environment: str = ""

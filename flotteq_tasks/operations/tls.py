@@ -40,6 +40,11 @@ def renew(site: Site, variables: Mapping[str, str], *, dry_run: bool) -> str:
     return "the rehearsal passed; nothing was changed" if dry_run else _sentence(site, changed=changed)
 
 
+def install(site: Site, facts: Facts) -> bool:
+    """Put certbot's newest certificate into use under a lock that the caller holds; whether the edge was reloaded."""
+    return _certificates(site, facts).install()
+
+
 def status(site: Site) -> list[CertificateStatus]:
     """What every name serves."""
     return certificates.status(site.host, site.settings)

@@ -203,6 +203,9 @@ def _backup(settings: Settings) -> Iterator[Finding]:
     backup = settings.backup
     if backup.service in settings.services:
         yield from _refers(settings, ("backup", "service"), backup.service, "job")
+    for key in ("jitter", "wait"):
+        if getattr(settings.schedule, key) < 0:
+            yield ("schedule", key), f"{getattr(settings.schedule, key)} is less than 0"
     for key in ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_pre_deploy_days"):
         if getattr(backup, key) < 0:
             yield ("backup", key), f"{getattr(backup, key)} is less than 0"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flotteq_backup import backup, drill, manifest, restore, retention
+from flotteq_backup import backup, drill, manifest, restore, retention, trees
 from flotteq_backup.errors import Failed, NotVerified, Unknown
 from flotteq_backup.ledger import Ledger, alone
 from flotteq_backup.restic import Restic
@@ -41,8 +41,9 @@ class Program:
                 document = self.document(chosen)
                 note.text = backup.verify(self.store, document)
             with say.step("check the repository") as note:
-                self.store.check(data=given.data)
-                note.text = f"{given.data} of its data" if given.data else "structure"
+                data = f"{datetime.now(UTC).isoweekday()}/7" if given.data == "weekday" else given.data
+                self.store.check(data=data)
+                note.text = f"{data} of its data" if data else "structure"
         except Unknown:
             raise
         except Failed as error:
@@ -58,10 +59,35 @@ class Program:
         document = self.document(self.choose(given.id, "db"))
         return restore.Beside(self.settings, self.store, document, given.target).make()
 
+    def restore_tree(self, given: argparse.Namespace) -> Any:
+        """Restore a set's files beside those that are there, compare them, and exchange both."""
+        document = self.document(self.choose(given.id, given.part))
+        root, stamp = Path(given.place), f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        with say.step("restore beside") as note:
+            incoming = trees.beside(root, "new")
+            note.text = trees.restore(self.store, document["parts"][given.part], incoming)
+            if given.part == "certs":
+                note.text += f", {trees.check_certificates(incoming)}"
+        with say.step("exchange") as note:
+            count = trees.exchange(root, incoming, root / trees.KEPT / f"before-{stamp}")
+            trees.own(root, document["parts"][given.part])
+            note.text = f"{count} entries"
+        return {"id": document["id"], "part": given.part, "before": f"before-{stamp}"}
+
+    def undo_tree(self, given: argparse.Namespace) -> Any:
+        """Exchange the files with those from before the last restore; once more: the other way round."""
+        root = Path(given.place)
+        kept = trees.former(root)
+        if not kept:
+            raise Failed(f"there are no {given.part} from before a restore")
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        trees.exchange(root, kept[-1], root / trees.KEPT / f"before-{stamp}")
+        return {"id": "", "part": given.part, "before": f"before-{stamp}"}
+
     def prune(self, given: argparse.Namespace) -> Any:
         """Remove the sets that retention does not keep, and the data that no other needs."""
         self.learn()
-        sets, now = list(self.ledger.sets().values()), datetime.now(UTC)
+        sets, now = sorted(self.ledger.sets().values(), key=retention.created), datetime.now(UTC)
         events = self.ledger.events()
         found = retention.plan(sets, retention.Keep(*self.settings.keep), now)
         retention.guard(sets, found, events[-1]["at"] if events else "", now, many=given.many)
@@ -146,7 +172,15 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("--keep-days", type=int, default=0)
     verify = commands.add_parser("verify", help="read a set back and check the repository")
     verify.add_argument("id", nargs="?", default="latest")
-    verify.add_argument("--data", default="", help="read this part of all data, such as 1/7 or 100%%")
+    verify.add_argument(
+        "--data", default="", help="read this part of all data, such as 1/7 or 100%%; weekday: today's seventh"
+    )
+    for name, words in (("restore-tree", "restore files"), ("undo-tree", "take a restore of files back")):
+        tree = commands.add_parser(name, help=words)
+        tree.add_argument("part", choices=PARTS[1:])
+        tree.add_argument("--place", default="/restore")
+        if name == "restore-tree":
+            tree.add_argument("id")
     prune = commands.add_parser("prune", help="remove the sets that retention does not keep")
     prune.add_argument("--dry-run", action="store_true")
     prune.add_argument("--many", action="store_true")

@@ -83,7 +83,15 @@ class Restic:
     def save_tree(self, path: str, tags: Iterable[str]) -> Saved:
         """Save a directory with owners, modes, links; files that cannot be read make it incomplete."""
         words = self._words(
-            "backup", "--json", "--one-file-system", "--exclude-caches", "--host", self.host, _tags(tags), path
+            "backup",
+            "--json",
+            "--one-file-system",
+            "--exclude-caches",
+            f"--exclude={path}/.flotteq-restore",
+            "--host",
+            self.host,
+            _tags(tags),
+            path,
         )
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=4 * 3600)
         if done.returncode not in (0, INCOMPLETE):

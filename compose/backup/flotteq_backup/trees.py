@@ -1,6 +1,8 @@
 """Directories: restored into an empty place, compared with the snapshot, exchanged with what is there."""
 
+import ctypes
 import os
+import shutil
 import ssl
 import stat
 from collections.abc import Iterator
@@ -25,9 +27,7 @@ def restore(store: Restic, one: dict[str, Any], target: Path) -> str:
         NotVerified: an entry is missing or differs in kind, owner, mode, size or content.
     """
     store.restore(one["snapshot"], one["path"], str(target))
-    owner = one["owner"]
-    os.chown(target, owner["uid"], owner["gid"])
-    target.chmod(owner["mode"])
+    own(target, one)
     wanted, found = dict(in_snapshot(store, one)), dict(on_disk(target))
     wrong = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
     if wrong:
@@ -35,6 +35,13 @@ def restore(store: Restic, one: dict[str, Any], target: Path) -> str:
         raise NotVerified(f"{len(wrong)} entries are not as in the snapshot, the first: {name}: {found.get(name)} "
                           f"instead of {wanted.get(name)}")  # fmt: skip
     return f"{len(found)} entries alike"
+
+
+def own(target: Path, one: dict[str, Any]) -> None:
+    """Give a directory owner and mode of the part that it holds: a volume of a new host belongs to root."""
+    owner = one["owner"]
+    os.chown(target, owner["uid"], owner["gid"])
+    target.chmod(owner["mode"])
 
 
 def in_snapshot(store: Restic, one: dict[str, Any]) -> Iterator[tuple[str, Entry]]:
@@ -78,3 +85,49 @@ def check_certificates(root: Path) -> str:
         except (OSError, ssl.SSLError) as error:
             raise NotVerified(f"live/{lineage.name}: key and certificate do not belong together: {error}") from error
     return f"{len(lineages)} lineages, keys and certificates belong together"
+
+
+# Inside the directory itself: only there a rename is one step. Nobody but root looks into it, backups leave it out.
+KEPT = ".flotteq-restore"
+_AT_FDCWD, _EXCHANGE = -100, 2
+
+
+def beside(root: Path, name: str) -> Path:
+    """An empty place below a directory that is to be replaced."""
+    place = root / KEPT
+    place.mkdir(mode=0o700, exist_ok=True)
+    target = place / name
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    return target
+
+
+def exchange(root: Path, incoming: Path, outgoing: Path) -> int:
+    """Put what is in one place below a directory into it, and what was in it into another; return how many entries.
+
+    Each entry is switched in one step: there is never a moment without one of the two.
+    """
+    outgoing.mkdir(mode=0o700)
+    old = {path.name for path in root.iterdir()} - {KEPT}
+    new = {path.name for path in incoming.iterdir()}
+    for name in sorted(old & new):
+        _exchange(root / name, incoming / name)
+        (incoming / name).rename(outgoing / name)
+    for name in sorted(new - old):
+        (incoming / name).rename(root / name)
+    for name in sorted(old - new):
+        (root / name).rename(outgoing / name)
+    incoming.rmdir()
+    return len(old | new)
+
+
+def former(root: Path) -> list[Path]:
+    """What earlier restores put aside, oldest first."""
+    return sorted((root / KEPT).glob("before-*")) if (root / KEPT).is_dir() else []
+
+
+def _exchange(one: Path, other: Path) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(one))

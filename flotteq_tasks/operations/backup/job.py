@@ -56,7 +56,7 @@ def job_command(
             hint="docs/SETTINGS.md, [backup]",
         )
     name = f"{site.settings.project.name}-{service}"
-    run = site.engine.compose.run(service, words, name=name, capabilities=capabilities, volumes=volumes)
+    run = site.engine.containers.run(service, words, name=name, capabilities=capabilities, volumes=volumes)
     return rollout.alone(name, run)
 
 

@@ -10,10 +10,11 @@ from flotteq_tasks.model.errors import ExitCode, FlotteqError, NotPutBack, Prefl
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations import edge_files, verification
+from flotteq_tasks.operations.backup import trees
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.backup.sets import sets, take_locked
 from flotteq_tasks.operations.context import Site, holder
-from flotteq_tasks.operations.lock import Keeper, hold
+from flotteq_tasks.operations.lock import Keeper, locked
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import Step, run_steps
 
@@ -66,7 +67,7 @@ def restore_db(site: Site, chosen: BackupSet, variables: Mapping[str, str], *, s
     Raises:
         FlotteqError: 1 or 3: the live database is as it was; 4: it is not, and a person is needed.
     """
-    with hold(site.host, site.state, holder(f"restore.db {chosen.id}", variables), site.report) as keeper:
+    with locked(site, holder(f"restore.db {chosen.id}", variables)) as keeper:
         run = _Restore(site, keeper, chosen, repair(site, keeper), skip_backup)
         run_steps(run.steps(), site.report, keeper)
         keeper.last_words("restored", set=chosen.id, before=run.kept)
@@ -150,7 +151,7 @@ def undo(site: Site, variables: Mapping[str, str]) -> Restored:
     Raises:
         FlotteqError: there is none.
     """
-    with hold(site.host, site.state, holder("restore.undo", variables), site.report) as keeper:
+    with locked(site, holder("restore.undo", variables)) as keeper:
         facts = repair(site, keeper)
         kept = former(site)
         if not kept:
@@ -167,14 +168,17 @@ def undo(site: Site, variables: Mapping[str, str]) -> Restored:
 
 
 def finalize(site: Site, variables: Mapping[str, str]) -> list[str]:
-    """Remove the databases from before restores, and what a restore that was cut off left; return their names."""
-    with hold(site.host, site.state, holder("restore.finalize", variables), site.report) as keeper:
+    """Remove the databases and files from before restores, and what a restore that was cut off left; their names."""
+    with locked(site, holder("restore.finalize", variables)) as keeper:
         names = former(site, "before") + former(site, "restored")
         with site.report.step("remove") as note:
             drop(site, names)
             note.text = ", ".join(names) or "nothing to remove"
-        keeper.write("restore.finalize", removed=names)
-    return names
+        with site.report.step("remove files that were put aside") as note:
+            parts = trees.clear(site)
+            note.text = ", ".join(parts) or "nothing to remove"
+        keeper.write("restore.finalize", removed=[*names, *parts])
+    return [*names, *parts]
 
 
 def swap(site: Site, facts: Facts, wanted: Restored, *, next: str) -> Restored:
@@ -188,11 +192,11 @@ def swap(site: Site, facts: Facts, wanted: Restored, *, next: str) -> Restored:
         FlotteqError: everything is as before.
         NotPutBack: it is not.
     """
-    settings, compose = site.settings, site.engine.compose
+    settings = site.settings
     service = _consumer(site)
     spec = settings.services[service]
     command = restoring.swap(
-        compose, settings.database, next=next, kept=wanted.before, consumers=[service],
+        settings.project, settings.database, next=next, kept=wanted.before, consumers=[service],
         edge=settings.of_kind("edge")[0],
         address=f"http://CONTAINER:{spec.port}{spec.health.path}" if facts.of(service) else "",
         fields=restoring.field_patterns(spec.health.expect), limit=settings.deploy.health_timeout,
@@ -227,7 +231,7 @@ def verify(site: Site, facts: Facts) -> str:
 
 def databases(site: Site) -> dict[str, int]:
     """Names of all databases and their sizes in bytes."""
-    done = site.host.run(restoring.databases(site.engine.compose, site.settings.database))
+    done = site.host.run(restoring.databases(site.engine.containers, site.settings.database))
     return {line.rpartition(" ")[0]: int(line.rpartition(" ")[2]) for line in done.out.splitlines() if line}
 
 
@@ -243,12 +247,12 @@ def drop(site: Site, names: list[str]) -> None:
     if site.settings.database.name in names:
         raise UsageError(f"{site.settings.database.name} is the live database")
     if names:
-        command = restoring.statements(site.engine.compose, site.settings.database)
+        command = restoring.statements(site.engine.containers, site.settings.database)
         site.host.run(command, stdin=text.encode(), timeout=300)
 
 
 def _rows(site: Site) -> dict[str, int]:
-    done = site.host.run(restoring.rows(site.engine.compose, site.settings.database), timeout=600)
+    done = site.host.run(restoring.rows(site.engine.containers, site.settings.database), timeout=600)
     return {line.rpartition(" ")[0]: int(line.rpartition(" ")[2]) for line in done.out.splitlines() if line}
 
 

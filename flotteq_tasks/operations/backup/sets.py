@@ -8,7 +8,7 @@ from flotteq_tasks.commands.backup import private_directory
 from flotteq_tasks.model.backup import BackupSet, Promise, promises, read_ledger
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.context import Site, holder
-from flotteq_tasks.operations.lock import Keeper, hold
+from flotteq_tasks.operations.lock import Keeper, locked
 
 LEDGER = "ledger.jsonl"
 
@@ -23,7 +23,7 @@ def take(site: Site, parts: Iterable[str], what: str, variables: Mapping[str, st
     Raises:
         FlotteqError: no set was left (1), or it is there and not verified (5).
     """
-    with hold(site.host, site.state, holder(what, variables), site.report) as keeper:
+    with locked(site, holder(what, variables)) as keeper:
         return take_locked(site, keeper, parts, reason="manual")
 
 
@@ -50,6 +50,14 @@ def sets(site: Site) -> list[BackupSet]:
     return read_ledger((site.host.read(f"{site.settings.project.backups}/{LEDGER}") or b"").decode())
 
 
+def mounted(site: Site, part: str) -> str:
+    """What the job sees as the files of a part: a volume's name, or a directory on the host."""
+    job = site.engine.config()["services"][site.settings.backup.service]
+    source = next(one["source"] for one in job["volumes"] if one["target"] == f"/src/{part}")
+    volumes = site.engine.config().get("volumes", {})
+    return str(volumes[source]["name"] if source in volumes else source)
+
+
 def verify(site: Site, name: str, data: str, variables: Mapping[str, str]) -> dict[str, Any]:
     """Read a set back to its last byte and check the repository; return its id and parts.
 
@@ -60,7 +68,7 @@ def verify(site: Site, name: str, data: str, variables: Mapping[str, str]) -> di
     Raises:
         FlotteqError: it is damaged (5), or there is no such set (2).
     """
-    with hold(site.host, site.state, holder(f"backup.verify {name}", variables), site.report) as keeper:
+    with locked(site, holder(f"backup.verify {name}", variables)) as keeper:
         prepare(site)
         found = run_job(site, ["verify", name, *([f"--data={data}"] if data else [])])
         keeper.write("backup.verify", id=found["id"])
@@ -80,7 +88,7 @@ def drill(site: Site, name: str, variables: Mapping[str, str]) -> dict[str, Any]
     Raises:
         FlotteqError: it cannot be restored (5), or there is no such set (2).
     """
-    with hold(site.host, site.state, holder(f"backup.drill {name}", variables), site.report) as keeper:
+    with locked(site, holder(f"backup.drill {name}", variables)) as keeper:
         prepare(site)
         found = run_job(site, ["drill", name], capabilities=RESTORING)
         keeper.write("backup.drill", id=found["id"], seconds=found["seconds"])
@@ -98,7 +106,7 @@ def prune(site: Site, variables: Mapping[str, str], *, dry_run: bool, many: bool
         FlotteqError: the plan can only be a mistake; nothing was removed.
     """
     flags = [*(["--dry-run"] if dry_run else []), *(["--many"] if many else [])]
-    with hold(site.host, site.state, holder("backup.prune", variables), site.report) as keeper:
+    with locked(site, holder("backup.prune", variables)) as keeper:
         prepare(site)
         found = run_job(site, ["prune", *flags])
         keeper.write("backup.prune", removed=[] if dry_run else found["remove"])

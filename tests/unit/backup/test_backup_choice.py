@@ -6,10 +6,9 @@ import subprocess
 import pytest
 
 from flotteq_tasks.commands import restoring
-from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.model.backup import BackupSet, choose
 from flotteq_tasks.model.errors import UsageError
-from flotteq_tasks.model.stack import Database
+from flotteq_tasks.model.stack import Database, Project
 
 
 def one(name: str, *, verified: bool = True, reason: str = "manual", part: str = "db") -> BackupSet:
@@ -81,7 +80,7 @@ def test_special_characters_of_a_value_are_not_a_pattern() -> None:
 
 def test_the_swap_is_told_names_and_limits_as_arguments() -> None:
     command = restoring.swap(
-        Compose("fleet", "/srv/fleet"), Database("store", "fleet", "live"), next="new", kept="old",
+        Project("fleet", "fleet.example", "/srv/fleet"), Database("store", "fleet", "live"), next="new", kept="old",
         consumers=["core", "worker"], edge="front", address="http://CONTAINER:1/h", fields=["a", "b"], limit=9,
     )  # fmt: skip
     assert command.argv()[4:] == [

@@ -31,6 +31,7 @@ TABLES = {
     "secrets.NAME": stack.SecretSpec,
     "database": stack.Database,
     "backup": stack.BackupSettings,
+    "schedule": stack.ScheduleSettings,
     "migrations": stack.Migrations,
     "deploy": stack.DeploySettings,
 }

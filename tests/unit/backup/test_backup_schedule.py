@@ -1,0 +1,84 @@
+"""The program that timers run, run here; the units as text."""
+
+import fcntl
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from unit_support import fleet, shellcheck
+
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.model.stack import Project, ScheduleSettings
+from flotteq_tasks.operations.history import entries
+from flotteq_tasks.rendering import schedule
+
+COMMANDS = {"good": Command("env", "echo", "it's done"), "bad": Command("sh", "-c", "exit 5")}
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """The program below a directory of the test's own; it does not wait for the lock."""
+    project = Project(name="fleet", domain="fleet.example", directory=str(tmp_path))
+    settings = fleet(project=project, schedule=ScheduleSettings(wait=0))
+    path = tmp_path / "schedule/run"
+    path.parent.mkdir()
+    (tmp_path / "state").mkdir()
+    path.write_text(schedule.program_text(settings, COMMANDS))
+    path.chmod(0o755)
+    return path
+
+
+def run(program: Path, name: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program, name], capture_output=True, text=True, check=False, timeout=20)
+
+
+def journal(program: Path) -> str:
+    return (program.parents[1] / "state/journal.jsonl").read_text()
+
+
+def test_a_job_is_journaled_like_what_people_do(program: Path) -> None:
+    done = run(program, "good")
+    assert (done.returncode, done.stdout) == (0, "it's done\n")
+    (entry,) = entries(journal(program))
+    assert (entry.what, entry.who, entry.result) == ("schedule good", "timer", "done")
+    assert not (program.parents[1] / "state/lock.json").exists()
+
+
+def test_a_job_that_fails_keeps_its_exit_code(program: Path) -> None:
+    assert run(program, "bad").returncode == 5
+    (entry,) = entries(journal(program))
+    assert (entry.result, entry.error) == ("failed", "exit code 5")
+
+
+def test_a_held_lock_is_respected(program: Path) -> None:
+    with (program.parents[1] / "state/lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run(program, "good").returncode == 75
+    assert run(program, "good").returncode == 0
+
+
+def test_an_unknown_job_does_nothing(program: Path) -> None:
+    assert run(program, "other").returncode == 2
+
+
+def test_shellcheck_has_nothing_to_say(program: Path) -> None:
+    assert shellcheck(program.read_text(), "bash") == ""
+
+
+def test_every_job_has_a_timer_that_catches_up_and_says_when_it_failed() -> None:
+    units = schedule.unit_texts(fleet())
+    names = [job.name for job in schedule.jobs(fleet())]
+    assert len(units) == 2 * len(names) + 1
+    for name in names:
+        timer, service = units[f"fleet-schedule-{name}.timer"], units[f"fleet-schedule-{name}.service"]
+        assert "Persistent=true" in timer and "RandomizedDelaySec=20m" in timer
+        assert "OnFailure=fleet-schedule-failed@%n.service" in service
+        assert f"ExecStart=/srv/fleet/schedule/run {name}\n" in service
+        # The wait for the lock and the job's own limit fit in.
+        assert "TimeoutStartSec=18300" in service
+
+
+def test_the_journal_is_json(program: Path) -> None:
+    run(program, "good")
+    assert [json.loads(line)["event"] for line in journal(program).splitlines()] == ["start", "end"]

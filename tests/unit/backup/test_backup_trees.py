@@ -1,0 +1,51 @@
+"""Directories that are exchanged, and certificates that certbot could renew."""
+
+from pathlib import Path
+
+import pytest
+from flotteq_backup import trees
+from flotteq_backup.errors import NotVerified
+
+
+def fill(root: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def held(root: Path) -> dict[str, str]:
+    files = (path for path in root.rglob("*") if path.is_file())
+    return {str(path.relative_to(root)): path.read_text() for path in files if trees.KEPT not in path.parts}
+
+
+def test_what_is_there_and_what_comes_change_places_and_back(tmp_path: Path) -> None:
+    old, new = {"both/a": "1", "only-old": "2", "file": "3"}, {"both/b": "4", "only-new/c": "5", "file": "6"}
+    fill(tmp_path, old)
+    incoming = trees.beside(tmp_path, "new")
+    fill(incoming, new)
+    before = tmp_path / trees.KEPT / "before-1"
+    assert trees.exchange(tmp_path, incoming, before) == 4
+    assert held(tmp_path) == new
+    assert trees.former(tmp_path) == [before]
+    trees.exchange(tmp_path, before, tmp_path / trees.KEPT / "before-2")
+    assert held(tmp_path) == old
+
+
+def test_a_place_beside_is_empty_again(tmp_path: Path) -> None:
+    fill(trees.beside(tmp_path, "new"), {"left": "by a restore that was cut off"})
+    assert list(trees.beside(tmp_path, "new").iterdir()) == []
+
+
+def test_a_lineage_of_plain_files_could_not_be_renewed(tmp_path: Path) -> None:
+    fill(tmp_path, {"live/x/fullchain.pem": "c", "live/x/privkey.pem": "k"})
+    with pytest.raises(NotVerified, match=r"live/x/fullchain\.pem is no link into the archive"):
+        trees.check_certificates(tmp_path)
+
+
+def test_a_key_without_its_certificate_is_seen(tmp_path: Path) -> None:
+    fill(tmp_path, {"archive/x/fullchain1.pem": "c", "archive/x/privkey1.pem": "k"})
+    (tmp_path / "live/x").mkdir(parents=True)
+    for name in ("fullchain", "privkey"):
+        (tmp_path / f"live/x/{name}.pem").symlink_to(f"../../archive/x/{name}1.pem")
+    with pytest.raises(NotVerified, match="do not belong together"):
+        trees.check_certificates(tmp_path)
