@@ -32,6 +32,7 @@ tell() {
 }
 add() { { printf '%s%s\\n' "$1" "$line" >> "$state/journal.jsonl"; } 2>/dev/null; }
 tell || { rm -f "$state/room"; tell; } || true
+gap=
 echo held
 while IFS= read -r -t "$lease" line; do
   case $line in
@@ -41,7 +42,7 @@ while IFS= read -r -t "$lease" line; do
     *)
       answer=written
       # Half of a line may have been written: the next one begins on a line of its own.
-      add '' || { answer=full; rm -f "$state/room"; add $'\\n' || true; }
+      if add "$gap"; then gap=; else answer=full gap=$'\\n'; fi
       echo "$answer" || true ;;
   esac
 done
