@@ -43,7 +43,7 @@ def certs(c: Context, *, env: str = "", json: bool = False) -> None:
 
 @task(name="all", help={"env": ENV_HELP, "json": JSON_HELP})
 def all_(c: Context, *, env: str = "", json: bool = False) -> None:
-    """Back up database, uploads and certificates as one set."""
+    """Back up database, uploads and certificates."""
     _take(["db", "uploads", "certs"], "backup.all", env, json=json)
 
 

@@ -104,7 +104,7 @@ def certs(
     help={"set": "a set that has database, uploads and certificates", "yes": YES_HELP, "env": ENV_HELP},
 )
 def all_(c: Context, *, set: str, yes: bool = False, env: str = "") -> None:
-    """Restore database, uploads and certificates of one set.
+    """Restore all parts of one set.
 
     One after the other, as restore.db, restore.uploads and restore.certs do; it stops at the first that fails.
     """
@@ -123,7 +123,7 @@ def all_(c: Context, *, set: str, yes: bool = False, env: str = "") -> None:
 
 @task(help={"yes": YES_HELP, "env": ENV_HELP, "json": JSON_HELP})
 def undo(c: Context, *, yes: bool = False, env: str = "", json: bool = False) -> None:
-    """Swap back the database from before the last restore.
+    """Swap back the database from before a restore.
 
     Again: the other way round. What was written since stays in the other one.
     """

@@ -108,7 +108,7 @@ def test_a_line_that_finds_no_room_does_not_end_the_lock(client: Client, state: 
 
 
 def test_a_holder_that_cannot_be_written_down_holds_it_all_the_same(client: Client, state: Path) -> None:
-    state.mkdir(parents=True)
+    state.mkdir(parents=True, exist_ok=True)
     (state / "lock.json.new").symlink_to("/dev/full")
     assert client.say(HOLDER) == "held"
     assert client.say("beat") == "beat"
