@@ -11,7 +11,7 @@ from flotteq_tasks.tasks._decorator import task
 
 @task(help={"env": ENV_HELP})
 def install(c: Context, *, env: str = "") -> None:
-    """Let the host back up, verify, drill and prune by itself."""
+    """Let timers on the host back up, verify and prune."""
     from flotteq_tasks.operations import schedule
 
     call = app(env)
