@@ -18,6 +18,7 @@ from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations import certificates, edge_files, hooks, preflight, repair, secret_store
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.edge import test_config
+from flotteq_tasks.rendering import resources
 from flotteq_tasks.settings.loader import lint_env
 
 
@@ -68,7 +69,8 @@ def _contexts(settings: Settings) -> Iterator[Finding]:
     missing = [
         f"services.{name}.build.context = {service.build.context}"
         for name, service in settings.services.items()
-        if service.build and not (settings.root / service.build.context / service.build.dockerfile).is_file()
+        if service.build
+        and not (resources.context(settings.root, service.build.context) / service.build.dockerfile).is_file()
     ]
     if missing:
         yield Finding("build contexts", f"not here: {', '.join(missing)}; `inv build` needs them, a deploy does not")

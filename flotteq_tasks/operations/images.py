@@ -12,6 +12,7 @@ from flotteq_tasks.model.events import Report
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations.names import known_services
+from flotteq_tasks.rendering import resources
 
 BUILD_LIMIT = 1800
 PUSH_LIMIT = 1800
@@ -60,7 +61,7 @@ def build_command(settings: Settings, name: str, version: Version, *, extra: Map
     spec = settings.services[name].build
     if spec is None:
         raise SettingsError(f"services.{name} has no build")
-    context = settings.root / spec.context
+    context = resources.context(settings.root, spec.context)
     dockerfile = context / spec.dockerfile
     if not dockerfile.is_file():
         raise SettingsError(f"flotteq.toml: services.{name}.build: {dockerfile} does not exist")

@@ -50,6 +50,19 @@ def find(root: Path, folder: Folder, name: str) -> Path:
     raise SettingsError(f"{folder}/{name} does not exist", hint=f"put it below {root / folder}")
 
 
+def context(root: Path, path: str) -> Path:
+    """Return a build context: the project's own directory, else the one of that path that is delivered.
+
+    Args:
+        path: relative to ``root``; the caller finds out whether what is returned exists.
+    """
+    own = root / path
+    folder, _, rest = path.partition("/")
+    if own.is_dir() or folder != "compose" or not rest:
+        return own
+    return packaged("compose") / rest
+
+
 def names(folder: Folder) -> list[str]:
     """Return the relative paths of all delivered files of a folder, sorted."""
     base = packaged(folder)

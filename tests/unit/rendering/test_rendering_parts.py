@@ -57,3 +57,10 @@ def test_an_installed_package_brings_its_resources(tmp_path: Path, monkeypatch: 
     assert resources.packaged("nginx") == package / "resources/nginx"
     with pytest.raises(SettingsError, match="the compose/ folder"):
         resources.packaged("compose")
+
+
+def test_a_build_context_of_the_project_comes_before_the_delivered_one(tmp_path: Path) -> None:
+    assert (resources.context(tmp_path, "compose/backup") / "Dockerfile").is_file()
+    (tmp_path / "compose" / "backup").mkdir(parents=True)
+    assert resources.context(tmp_path, "compose/backup") == tmp_path / "compose/backup"
+    assert resources.context(tmp_path, "backend") == tmp_path / "backend"
