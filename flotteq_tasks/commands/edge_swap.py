@@ -65,6 +65,8 @@ table inet $table {
 RULES
 }
 released() { [ "$hold" = 0 ] || nft delete table inet "$table"; }
+# An engine that starts again would start both, and only one of them gets the ports.
+down() { docker update --restart no "$2" >/dev/null; docker stop --time "$1" "$2" >/dev/null; }
 # Connections that were accepted by the kernel but not yet by nginx, or are half-way there, would be reset.
 settled() {
   for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -74,6 +76,7 @@ settled() {
   done
 }
 up() {
+  docker update --restart always "$1" >/dev/null
   docker start "$1" >/dev/null
   container=$1; shift
   said=$(docker exec "$container" sh -c "$answers" flotteq "$within" "$@" 2>&1) || { echo "$said"; return 1; }
@@ -83,7 +86,7 @@ begun=$(now)
 held
 if [ "$pid" != 0 ]; then
   settled "$pid"
-  docker stop --time "$grace" "$old" >/dev/null
+  down "$grace" "$old"
 fi
 stopped=$(now)
 if up "$new" "$@"; then
@@ -93,7 +96,7 @@ if up "$new" "$@"; then
   exit 0
 fi
 docker logs --tail 20 "$new" 2>&1 || true
-docker stop --time 2 "$new" >/dev/null 2>&1 || true
+down 2 "$new" 2>/dev/null || true
 if up "$old" "$@"; then code=20; else code=21; fi
 released
 exit "$code"

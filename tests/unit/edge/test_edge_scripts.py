@@ -25,6 +25,7 @@ case $1 in
       *Pid*) [ -e "$last.running" ] && echo 1 || echo 0 ;;
       *) echo '80 443 ' ;;
     esac ;;
+  update) echo "$3" >"$last.restart" ;;
   stop) echo "stop $last" >>calls; rm -f "$last.running" ;;
   start) echo "start $last" >>calls; : >"$last.running" ;;
   exec) echo "ask $2" >>calls; [ ! -e "$2.mute" ] || {{ echo 'https://app.x/: 502'; exit 1; }} ;;
@@ -103,6 +104,15 @@ def test_when_neither_answers_the_code_says_so_and_nobody_waits(host: Path) -> N
     (host / "old.mute").touch()
     done, calls = _swap(host)
     assert (done.returncode, calls[-1]) == (edge_swap.DOWN, "release")
+
+
+@pytest.mark.parametrize(("mute", "lives", "rests"), [("", "new", "old"), ("new.mute", "old", "new")])
+def test_an_engine_that_starts_again_starts_the_one_that_serves(host: Path, mute: str, lives: str, rests: str) -> None:
+    if mute:
+        (host / mute).touch()
+    _swap(host)
+    assert (host / f"{lives}.restart").read_text() == "always\n"
+    assert (host / f"{rests}.restart").read_text() == "no\n"
 
 
 def test_without_nft_nothing_is_held(host: Path) -> None:
