@@ -86,8 +86,8 @@ def activate(source: str, directory: str) -> Command:
 
 
 _WAIT = """
-limit=$1; shift
-end=$(($(date +%s) + limit))
+limit=$1 settle=$2; shift 2
+end=$(($(date +%s) + limit)) since=
 # `index`: a container that was never started has no health at all, which is an error for `.State.Health`.
 format='{{.Id}} {{.State.Status}} {{with index .State "Health"}}{{.Status}}{{else}}-{{end}}'
 format="$format {{.RestartCount}} {{.State.ExitCode}} {{.State.OOMKilled}}"
@@ -101,7 +101,15 @@ while :; do
     $3 != "healthy" && $3 != "-" { waiting = $0 }
     END { if (failed) exit 3; if (waiting != "") { print waiting; exit 1 } }
   ' "$work/states" >"$work/verdict" || verdict=$?
-  case $verdict in 0) exit 0 ;; 3) cat "$work/verdict"; exit 3 ;; esac
+  if [ "$verdict" = 0 ]; then
+    now=$(date +%s)
+    since=${since:-$now}
+    [ $((now - since)) -lt "$settle" ] || exit 0
+    sleep 0.3
+    continue
+  fi
+  since=
+  case $verdict in 3) cat "$work/verdict"; exit 3 ;; esac
   if [ "$(date +%s)" -ge "$end" ]; then cat "$work/verdict"; exit 4; fi
   sleep 0.3
 done
@@ -119,7 +127,7 @@ for service in $services; do
   done
 done
 [ $# -gt 0 ] || exit 0
-set -- "$limit" "$@"
+set -- "$limit" 0 "$@"
 """
 
 
@@ -133,15 +141,16 @@ def wait_new(project: str, services: Iterable[str], known: Iterable[str], *, lim
     return script(_WORK + _NEW + _WAIT, limit, project, " ".join(services), list(known))
 
 
-def wait_healthy(ids: Iterable[str], *, limit: int) -> Command:
-    """Wait until every container is healthy; end at once when one cannot become so.
+def wait_healthy(ids: Iterable[str], *, limit: int, settle: int = 0) -> Command:
+    """Wait until every container is healthy, and for so long; end at once when one cannot become so.
 
     Exit code 3: a container exited, restarted or is unhealthy; 4: still starting at the limit. The last line names it.
 
     Args:
         limit: seconds.
+        settle: seconds that all of them must stay healthy.
     """
-    return script(_WORK + _WAIT, limit, list(ids))
+    return script(_WORK + _WAIT, limit, settle, list(ids))
 
 
 _DIAGNOSE = """

@@ -146,7 +146,7 @@ class Engine(Protocol):
         """
 
     def ask(self, addresses: Mapping[str, str], instances: Iterable[Instance]) -> dict[str, tuple[int, str]]:
-        """Ask addresses from the edge's network; status and body for each key.
+        """Ask addresses from the edge's network; status and body for each key. Then ``deploy.settle`` is waited.
 
         Raises:
             Unhealthy: one of ``instances`` is not healthy any more: its log says more than a refused connection.

@@ -27,6 +27,7 @@ AT_LEAST = {
     "retain": 1,
     "hook_timeout": 1,
     "lease": 8,
+    "settle": 0,
 }
 
 

@@ -238,8 +238,9 @@ class ComposeEngine:
         """Ask addresses from inside the edge container."""
         waited, limit = list(instances), self.settings.deploy.health_timeout
         probe = rollout.probe(self.settings.project.name, self.settings.of_kind("edge")[0], addresses.values())
-        wait = [rollout.wait_healthy([one.id for one in waited], limit=limit)] if waited else []
-        found = self.host.run_all([probe, *wait], timeout=10 * len(addresses) + limit + 60, check=False)
+        settle = self.settings.deploy.settle
+        wait = [rollout.wait_healthy([one.id for one in waited], limit=limit, settle=settle)] if waited else []
+        found = self.host.run_all([probe, *wait], timeout=10 * len(addresses) + limit + settle + 60, check=False)
         if found[0].code == rollout.NO_EDGE:
             raise FlotteqError(f"{self.host.name}: the edge is not running", hint="inv status")
         done = found[0].check(self.host.name)

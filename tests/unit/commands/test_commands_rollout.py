@@ -20,7 +20,7 @@ PINNED = f"{REFERENCE}@sha256:ab"
     [
         (rollout.fetch(["a:1", "b:2"], limit=60), [rollout.IMAGE_FORMAT, "60", "a:1", "b:2"]),
         (rollout.activate("/s", "/d"), ["/s", "/d"]),
-        (rollout.wait_healthy(["i", "j"], limit=9), ["9", "i", "j"]),
+        (rollout.wait_healthy(["i", "j"], limit=9, settle=3), ["9", "3", "i", "j"]),
         (rollout.diagnose("i", lines=50), ["50", "i"]),
         (rollout.probe("p", "edge", ["http://a/"]), ["p", "edge", "http://a/"]),
         (rollout.retire(["i"], grace=30), ["30", "i"]),
@@ -153,6 +153,11 @@ def test_waiting_ends_when_all_are_healthy_or_one_never_will_be(
 ) -> None:
     answer = _states(*states).replace("{folder}", str(docker.folder))
     assert docker.run(rollout.wait_healthy(["i"], limit=60), answer) == (code, said)
+
+
+def test_a_container_that_dies_while_it_should_settle_is_named(docker: Docker) -> None:
+    states = _states("i running healthy 0 0 false", "i exited - 0 137 true").replace("{folder}", str(docker.folder))
+    assert docker.run(rollout.wait_healthy(["i"], limit=60, settle=60), states) == (3, "i exited - 0 137 true\n")
 
 
 def test_the_first_that_failed_is_named_though_others_still_start(docker: Docker) -> None:

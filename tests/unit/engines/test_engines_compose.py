@@ -214,6 +214,7 @@ def test_one_old_container_among_new_ones_is_a_change() -> None:
 
 
 WAIT = str(rollout.wait_healthy(["id-core-1"], limit=5))
+SETTLED = str(rollout.wait_healthy(["id-core-1"], limit=5, settle=3))
 DIAGNOSE = str(rollout.diagnose("id-core-1", lines=50))
 
 
@@ -336,7 +337,7 @@ def test_addresses_are_asked_from_inside_the_edge() -> None:
 
 def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connection() -> None:
     engine = _engine({
-        PROBE: "probe http://a:1/x curl: (7) refused  000\n", WAIT: _answer(3, "id-core-1 exited - 0 1 false\n"),
+        PROBE: "probe http://a:1/x curl: (7) refused  000\n", SETTLED: _answer(3, "id-core-1 exited - 0 1 false\n"),
         DIAGNOSE: '{"Status":"exited","ExitCode":1}\nlog line\n',
     })  # fmt: skip
     with pytest.raises(Unhealthy, match="core: its process ended with exit code 1"):
