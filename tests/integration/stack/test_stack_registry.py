@@ -38,7 +38,7 @@ def large(stack: Stack) -> str:
         ]
         docker.run("commit", [f"--change={one}" for one in changes], made, f"{backend}:{LARGE}")
         docker.run("rm", "--force", made)
-        for name in FRONTENDS:
+        for name in (*FRONTENDS, "backup"):
             docker.run("tag", f"{server}/flotteq/flotteq-{name}:{VERSION}", f"{server}/flotteq/flotteq-{name}:{LARGE}")
         stack.inv("push", "--version", LARGE, timeout=300).ok()
     return LARGE
