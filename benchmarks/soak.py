@@ -173,8 +173,9 @@ class Soak:
             for one in facts.instances
             if one.service in rolling and one.image != facts.release.images[one.service]
         ]
-        if len(facts.instances) != len(settings.services):
-            found.append(f"{len(facts.instances)} containers for {len(settings.services)} services")
+        standing = [name for name, service in settings.services.items() if service.kind != "job"]
+        if len(facts.instances) != len(standing):
+            found.append(f"{len(facts.instances)} containers for {len(standing)} services")
         if needs_repair(facts, rolling):
             found.append("something is half-done")
         lock = who_holds(site.host, site.state)
