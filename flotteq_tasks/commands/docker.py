@@ -15,42 +15,14 @@ def image_inspect(*references: str, format: str = "{{json .}}") -> Command:
     return Command("docker", "image", "inspect", "--format", format, references)
 
 
-def pull(reference: str) -> Command:
-    """Fetch an image."""
-    return Command("docker", "pull", "--quiet", reference)
-
-
 def push(reference: str) -> Command:
     """Send an image to its registry."""
     return Command("docker", "push", reference)
 
 
-def tag(source: str, target: str) -> Command:
-    """Give an image another name."""
-    return Command("docker", "tag", source, target)
-
-
-def containers(project: str, *, all: bool = True) -> Command:
-    """List the project's containers, one JSON document a line."""
-    return Command(
-        "docker", "ps", ["--all"] if all else [], "--no-trunc",
-        "--filter", f"label=com.docker.compose.project={project}", "--format", "{{json .}}",
-    )  # fmt: skip
-
-
-def stop(ids: Iterable[str], *, grace: int) -> Command:
-    """Stop containers; SIGKILL after ``grace`` seconds."""
-    return Command("docker", "stop", "--time", grace, ids)
-
-
 def remove(ids: Iterable[str]) -> Command:
     """Remove containers, running or not."""
     return Command("docker", "rm", "--force", ids)
-
-
-def logs(container: str, *, lines: int) -> Command:
-    """The last lines of a container's log."""
-    return Command("docker", "logs", "--timestamps", "--tail", lines, container)
 
 
 def volume_create(name: str, labels: Mapping[str, str]) -> Command:
