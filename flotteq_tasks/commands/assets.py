@@ -7,8 +7,8 @@ from flotteq_tasks.commands.shell import Command, script
 _KEEP = """
 root=$1 minutes=$2; shift 2
 mkdir -p "$root"
-while [ $# -gt 0 ]; do
-  service=$1 container=$2 path=$3; shift 3
+keep() {
+  service=$1 container=$2 path=$3
   next=$root/.$service.next kept=$root/$service/assets
   rm -rf "$next"
   mkdir -p "$next" "$kept"
@@ -30,7 +30,16 @@ while [ $# -gt 0 ]; do
     esac
   fi
   rm -rf "$next"
+}
+jobs=
+while [ $# -gt 0 ]; do
+  ( keep "$1" "$2" "$3" ) &
+  jobs="$jobs $!"
+  shift 3
 done
+failed=
+for job in $jobs; do wait "$job" || failed=yes; done
+[ -z "$failed" ] || exit 1
 find "$root" -type f -mmin "+$minutes" -delete
 find "$root" -mindepth 1 -type d -empty -delete
 """

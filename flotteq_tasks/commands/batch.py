@@ -24,6 +24,27 @@ while [ $# -gt 0 ]; do
 done
 """
 
+_TOGETHER = """
+mark=$1; shift
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+trap 'exit 143' HUP INT TERM
+number=0
+for text; do
+  number=$((number + 1))
+  { code=0; sh -c "$text" </dev/null >"$work/$number.out" 2>"$work/$number.err" || code=$?
+    echo "$code" >"$work/$number.code"; } &
+done
+wait
+number=0
+for text; do
+  number=$((number + 1))
+  code=$(cat "$work/$number.code")
+  cat "$work/$number.out"; printf '\\n%s err\\n' "$mark"
+  cat "$work/$number.err"; printf '\\n%s %s\\n' "$mark" "$code"
+  [ "$code" = 0 ] || break
+done
+"""
+
 
 def batch(commands: Sequence[Command], mark: str, *, reader: int | None = None) -> Command:
     """Run commands one after the other; stop behind the first that fails. Its own exit code is 0.
@@ -39,6 +60,18 @@ def batch(commands: Sequence[Command], mark: str, *, reader: int | None = None) 
     for number, command in enumerate(commands):
         words += ["input" if number == reader else "none", _text(command)]
     return script(_BATCH, mark, words)
+
+
+def together(commands: Sequence[Command], mark: str) -> Command:
+    """Run commands side by side; all of them end. What is printed is what ``batch`` would print.
+
+    Args:
+        mark: a word that no output contains.
+
+    Raises:
+        ValueError: as ``batch``.
+    """
+    return script(_TOGETHER, mark, [_text(command) for command in commands])
 
 
 def split(text: str, mark: str) -> Iterable[tuple[int, str, str]]:

@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.commands.shell import Command, script
+
+# `docker compose exec` reads the whole project first: 0.1 s more than the engine itself takes.
+_EXEC = """
+project=$1 service=$2 user=$3; shift 3
+id=$(docker ps --quiet --filter "label=com.docker.compose.project=$project" \\
+  --filter "label=com.docker.compose.service=$service" --filter label=com.docker.compose.oneoff=False | tail -n 1)
+if [ -z "$id" ]; then echo "no container of $service is running" >&2; exit 1; fi
+exec docker exec --interactive ${user:+--user "$user"} "$id" "$@"
+"""
 
 # Services of kind ``job`` stand behind this profile: without it Compose does not mention them.
 _JOBS = Command("--profile", "ops")
@@ -86,9 +95,9 @@ class Compose:
 
     def exec(self, service: str, command: Iterable[str], *, tty: bool = False, user: str = "") -> Command:
         """Run a command in a running container of a service."""
-        return self.base() + Command(
-            "exec", [] if tty else ["--no-TTY"], ["--user", user] if user else [], service, command
-        )
+        if tty:
+            return self.base() + Command("exec", ["--user", user] if user else [], service, command)
+        return script(_EXEC, self.project, service, user, command)
 
     def logs(self, services: Iterable[str], *, follow: bool, lines: int | None, since: str = "") -> Command:
         """The logs of services; all of them when none is named."""

@@ -11,23 +11,32 @@ _CONTAINER = (
     '"labels":{{json .Config.Labels}}}'
 )
 
+# Each call of Docker's client takes some 50 ms: they run side by side, each into a pipe of its own.
 _FACTS = """
 directory=$1 project=$2 format=$3
 section() { printf '\\n@@ %s\\n' "$1"; }
+containers() {
+  local ids
+  ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project")
+  [ -z "$ids" ] || docker inspect --format "$format" $ids
+}
+exec 3< <(containers 2>/dev/null || true)
+exec 4< <(docker version --format '{{.Server.Version}}' 2>&1 || true)
+exec 5< <(docker compose version --short 2>&1 || true)
+exec 6< <(docker info --format '{{.DockerRootDir}}' 2>/dev/null || true)
+exec 7< <(docker volume ls --format '{{.Name}}' 2>/dev/null || true)
 section clock; date +%s
-section engine; docker version --format '{{.Server.Version}}' 2>&1 || true
-section compose; docker compose version --short 2>&1 || true
+section engine; cat <&4
+section compose; cat <&5
 probe=$directory
 while [ ! -d "$probe" ]; do probe=$(dirname "$probe"); done
-data=$(docker info --format '{{.DockerRootDir}}' 2>/dev/null || true)
+data=$(cat <&6)
 section disk; df -PB1 "$probe" ${data:+"$data"} 2>/dev/null | tail -n +2 || true
 section inodes; df -Pi "$probe" ${data:+"$data"} 2>/dev/null | tail -n +2 || true
 section memory; grep -E '^(MemTotal|MemAvailable):' /proc/meminfo
 section listening; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" {print $2}' || true
-section volumes; docker volume ls --format '{{.Name}}' 2>/dev/null || true
-section containers
-ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project" 2>/dev/null || true)
-[ -z "$ids" ] || docker inspect --format "$format" $ids 2>/dev/null || true
+section volumes; cat <&7
+section containers; cat <&3
 section release; cat "$directory/state/current.json" 2>/dev/null || true
 section files; sed -n 's/^FLOTTEQ_RELEASE=//p' "$directory/.env" 2>/dev/null || true
 section active; cat "$directory/nginx/upstreams/active.conf" 2>/dev/null || true
@@ -50,4 +59,4 @@ section scale; cat "$directory/state/scale.json" 2>/dev/null || true
 
 def read_facts(directory: str, project: str) -> Command:
     """Read engine, disk, memory, clock, ports, volumes, containers and the live release."""
-    return script(_FACTS, directory, project, _CONTAINER)
+    return script(_FACTS, directory, project, _CONTAINER, interpreter="bash")

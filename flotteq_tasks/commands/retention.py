@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from flotteq_tasks.commands.shell import Command, script
 
 _IMAGES = """
-listed=$(for repository; do
-  docker image ls --digests --no-trunc --format 'image {{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}' "$repository"
-done)
+listed=$(docker image ls --digests --no-trunc --format 'image {{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}' "$@")
 printf '%s\\n' "$listed"
 printf '%s\\n' "$listed" | awk '{print $5}' | sort -u |
   xargs -r docker image inspect --format 'size {{.Id}} {{.Size}}' 2>/dev/null || true
@@ -16,7 +14,7 @@ printf '%s\\n' "$listed" | awk '{print $5}' | sort -u |
 
 def images(repositories: Iterable[str]) -> Command:
     """Images of repositories: ``image REPOSITORY TAG DIGEST ID`` a line, then ``size ID BYTES`` for each id."""
-    return script(_IMAGES, list(repositories))
+    return script(_IMAGES, [f"--filter=reference={one}" for one in repositories])
 
 
 _REMOVE_IMAGES = """

@@ -40,6 +40,7 @@ for reference; do
 done
 for job in $jobs; do wait "$job" || true; done
 number=0
+: >"$work/fetched"
 for reference; do
   number=$((number + 1))
   if [ "$(cat "$work/$number.state" 2>/dev/null)" = ok ]; then
@@ -47,12 +48,15 @@ for reference; do
       printf 'layers %s %s ' "$reference" "$(paste -sd, "$work/$number.layers")"
       tr -d '\\n' <"$work/$number.manifest"; echo
     fi
-    printf 'image %s ' "$reference"
-    docker image inspect --format "$format" "$reference"
+    printf 'image %s\\n' "$reference" >>"$work/fetched"
   else
     printf 'failed %s %s\\n' "$reference" "$(tail -n 1 "$work/$number.log" 2>/dev/null | tr -d '\\r')"
   fi
 done
+[ -s "$work/fetched" ] || exit 0
+# All in one call, which answers in this order.
+cut -d ' ' -f 2 "$work/fetched" | xargs docker image inspect --format "$format" >"$work/described"
+paste -d ' ' "$work/fetched" "$work/described"
 """
 
 
@@ -87,6 +91,7 @@ def activate(source: str, directory: str) -> Command:
 
 _WAIT = """
 limit=$1 settle=$2; shift 2
+uptime() { IFS=' .' read -r seconds hundredths _ </proc/uptime; echo "$seconds$hundredths"; }
 end=$(($(date +%s) + limit)) since=
 # `index`: a container that was never started has no health at all, which is an error for `.State.Health`.
 format='{{.Id}} {{.State.Status}} {{with index .State "Health"}}{{.Status}}{{else}}-{{end}}'
@@ -102,9 +107,9 @@ while :; do
     END { if (failed) exit 3; if (waiting != "") { print waiting; exit 1 } }
   ' "$work/states" >"$work/verdict" || verdict=$?
   if [ "$verdict" = 0 ]; then
-    now=$(date +%s)
+    now=$(uptime)
     since=${since:-$now}
-    [ $((now - since)) -lt "$settle" ] || exit 0
+    [ $((now - since)) -lt $((settle * 100)) ] || exit 0
     sleep 0.3
     continue
   fi

@@ -145,8 +145,13 @@ class Engine(Protocol):
             release: a staged release whose image and settings are used; empty: the live one.
         """
 
-    def ask(self, addresses: Mapping[str, str], instances: Iterable[Instance]) -> dict[str, tuple[int, str]]:
-        """Ask addresses from the edge's network; status and body for each key. Then ``deploy.settle`` is waited.
+    def ask(
+        self, addresses: Mapping[str, str], instances: Iterable[Instance], *, meanwhile: Sequence[Command] = ()
+    ) -> tuple[dict[str, tuple[int, str]], list[Done]]:
+        """Ask addresses from the edge's network; status and body for each key. ``deploy.settle`` passes until then.
+
+        Args:
+            meanwhile: commands that run while it is waited; their results come second.
 
         Raises:
             Unhealthy: one of ``instances`` is not healthy any more: its log says more than a refused connection.

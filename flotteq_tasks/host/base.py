@@ -85,12 +85,15 @@ class Host(Protocol):
             CommandFailed, CommandTimedOut, HostUnreachable, AccessDenied.
         """
 
-    def run_all(self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True) -> list[Done]:
+    def run_all(
+        self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True, together: bool = False
+    ) -> list[Done]:
         """Run one after the other in one round trip, without standard input; stop behind the first that fails.
 
         Args:
             timeout: seconds for all of them.
             check: raise when one fails; else the last result is the one that failed.
+            together: they do not depend on each other and may run side by side; results are the same.
 
         Raises:
             CommandFailed, CommandTimedOut, HostUnreachable, AccessDenied.

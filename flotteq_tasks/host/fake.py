@@ -54,7 +54,9 @@ class FakeHost:
         done = self._answer(command, stdin)[0]
         return done.check(self.name) if check else done
 
-    def run_all(self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True) -> list[Done]:
+    def run_all(
+        self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True, together: bool = False
+    ) -> list[Done]:
         """Answer each like ``run``: a transcript entry a command."""
         return run_each(self, commands, timeout=timeout, check=check)
 

@@ -48,7 +48,9 @@ class LocalHost:
         done = self._pump(command, out.add, source=io.BytesIO(stdin) if stdin else None, timeout=timeout, out=out)
         return done.check(self.name) if check else done
 
-    def run_all(self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True) -> list[Done]:
+    def run_all(
+        self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True, together: bool = False
+    ) -> list[Done]:
         """Run one after the other; see ``Host.run_all``."""
         return run_each(self, commands, timeout=timeout, check=check)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from flotteq_tasks.commands.batch import batch, split
+from flotteq_tasks.commands.batch import together as side_by_side
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, File, Session
 from flotteq_tasks.host.faults import BusyError, LostError
@@ -73,9 +74,13 @@ class SshHost:
         done = Done(command, done.code, out=text(out.value()), err=done.err, seconds=done.seconds)
         return done.check(self.name) if check else done
 
-    def run_all(self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True) -> list[Done]:
-        """Run one after the other over one channel; see ``Host.run_all``."""
-        done = self._together(commands, timeout=timeout)
+    def run_all(
+        self, commands: Sequence[Command], *, timeout: float = 60, check: bool = True, together: bool = False
+    ) -> list[Done]:
+        """Run over one channel; see ``Host.run_all``."""
+        mark = _token()
+        text = side_by_side(commands, mark) if together else batch(commands, mark)
+        done = self._results(commands, text, mark, timeout=timeout)
         return [one.check(self.name) if check else one for one in done]
 
     def stream(
@@ -164,7 +169,9 @@ class SshHost:
             self._place(write, pack(files), root)
             return []
         place = len(first)
-        done = self._together([*first, write, *then], timeout=timeout, stdin=pack(files), reader=place)
+        commands, mark = [*first, write, *then], _token()
+        text = batch(commands, mark, reader=place)
+        done = self._results(commands, text, mark, timeout=timeout, stdin=pack(files))
         if len(done) > place and not done[place].ok:
             raise self._refused("write", root, done[place])
         done[place : place + 1] = []
@@ -177,11 +184,10 @@ class SshHost:
         if link:
             link.close()
 
-    def _together(
-        self, commands: Sequence[Command], *, timeout: float, stdin: bytes = b"", reader: int | None = None
+    def _results(
+        self, commands: Sequence[Command], text: Command, mark: str, *, timeout: float, stdin: bytes = b""
     ) -> list[Done]:
-        mark = _token()
-        said = self.run(batch(commands, mark, reader=reader), timeout=timeout, stdin=stdin).out
+        said = self.run(text, timeout=timeout, stdin=stdin).out
         return [
             Done(command, code, out=out, err=err)
             for command, (code, out, err) in zip(commands, split(said, mark), strict=False)

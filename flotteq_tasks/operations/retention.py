@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flotteq_tasks.commands import retention as scripts
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.facts import Facts
-from flotteq_tasks.model.release import GOOD
+from flotteq_tasks.model.release import GOOD, Release
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import locked
@@ -106,10 +107,10 @@ def usage(site: Site) -> Usage:
     """Measure; nothing is removed."""
     settings = site.settings
     space = scripts.space(str(settings.directory), settings.project.backups)
-    done = site.host.run_all([space, *_look(site)], timeout=300)
+    done = site.host.run_all([space, *look(site)], timeout=300, together=True)
     rows = [(parts[0], in_bytes(parts[1])) for parts in _lines(done[0].out) if len(parts) > 1]
-    found = _found(site, [one.out for one in done[1:]])
-    return Usage(tuple(rows), tuple(found.gone), found.facts.disk_free, found.facts.disk_total)
+    stock = found(site, done[1:])
+    return Usage(tuple(rows), tuple(stock.gone), stock.facts.disk_free, stock.facts.disk_total)
 
 
 def in_bytes(text: str) -> int:
@@ -121,45 +122,47 @@ def in_bytes(text: str) -> int:
 def prune(site: Site, variables: Mapping[str, str]) -> list[Item]:
     """Remove what retention does not keep; return what went."""
     with locked(site, holder("prune", variables)) as keeper:
-        gone = sweep(site)
+        gone = sweep(site, found(site, site.host.run_all(look(site), timeout=180, together=True)))
         images = sum(one.kind == "image" for one in gone)
         keeper.write("prune", images=images, bytes=sum(one.size for one in gone))
     return gone
 
 
-def sweep(site: Site, *, first: Sequence[Command] = (), seconds: float = 0) -> list[Item]:
-    """Remove under a lock that the caller holds; return what went.
-
-    Args:
-        first: commands before, in the same round trip as the look at what is there.
-        seconds: how long they may take.
-    """
-    settings = site.settings
-    done = site.host.run_all([*first, *_look(site)], timeout=seconds + 180)
-    found = _found(site, [one.out for one in done[len(first) :]])
-    kept = kept_releases(found.known, settings.deploy.retain)
-    tidy = scripts.sweep(
-        str(settings.directory),
-        settings.project.backups,
-        releases=sorted(one.release.id for one in kept),
-        secrets=sorted(kept_secrets(kept, found.facts)),
-        journal_lines=JOURNAL_LINES,
-        assets_hours=settings.deploy.assets_hours,
-    )
-    references = _references(found.images)
-    site.host.run_all([tidy, *([scripts.remove_images(references)] if references else [])], timeout=300)
-    return found.gone
-
-
 @dataclass(frozen=True)
-class _Found:
+class Found:
+    """What is there, and what of it goes. ``known``: the releases, ``images``: those that go."""
+
     known: Sequence[Listed]
     facts: Facts
     images: Sequence[StoredImage]
     gone: list[Item]
 
 
-def _look(site: Site) -> list[Command]:
+def sweep(site: Site, stock: Found, first: Sequence[Command] = (), seconds: float = 0) -> list[Item]:
+    """Remove under a lock that the caller holds; return what went.
+
+    Args:
+        first: commands before, in the same round trip.
+        seconds: how long they may take.
+    """
+    settings = site.settings
+    kept = kept_releases(stock.known, settings.deploy.retain)
+    tidy = scripts.sweep(
+        str(settings.directory),
+        settings.project.backups,
+        releases=sorted(one.release.id for one in kept),
+        secrets=sorted(kept_secrets(kept, stock.facts)),
+        journal_lines=JOURNAL_LINES,
+        assets_hours=settings.deploy.assets_hours,
+    )
+    references = _references(stock.images)
+    images = [scripts.remove_images(references)] if references else []
+    site.host.run_all([*first, tidy, *images], timeout=seconds + 300)
+    return stock.gone
+
+
+def look(site: Site) -> list[Command]:
+    """The commands whose results ``found`` wants; they only read."""
     settings = site.settings
     stock = scripts.stock(
         str(settings.directory), settings.project.backups, assets_hours=settings.deploy.assets_hours
@@ -167,12 +170,19 @@ def _look(site: Site) -> list[Command]:
     return [read_command(site), site.engine.look(), scripts.images(_repositories(settings)), stock]
 
 
-def _found(site: Site, said: Sequence[str]) -> _Found:
-    listed, seen, stored, stock = said
+def found(site: Site, done: Sequence[Done], live: Release | None = None) -> Found:
+    """Judge what ``look`` saw. Pure.
+
+    Args:
+        live: the release that became the live one after the look.
+    """
+    listed, seen, stored, stock = (one.out for one in done)
     known, facts, retain = read_all(listed), site.engine.seen(seen), site.settings.deploy.retain
+    if live is not None:
+        known = [Listed(live, live=True), *(replace(one, live=False) for one in known)]
     images = removable_images(_images(stored), known, facts, retain)
     items = [Item(kind, name, in_bytes(amount)) for kind, name, amount in _lines(stock)]
-    return _Found(known, facts, images, removable(items, images, known, facts, retain))
+    return Found(known, facts, images, removable(items, images, known, facts, retain))
 
 
 def _lines(text: str) -> list[list[str]]:

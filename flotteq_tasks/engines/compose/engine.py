@@ -234,17 +234,21 @@ class ComposeEngine:
                 self.host.run(docker.remove([name]), check=False)
             raise
 
-    def ask(self, addresses: Mapping[str, str], instances: Iterable[Instance]) -> dict[str, tuple[int, str]]:
+    def ask(
+        self, addresses: Mapping[str, str], instances: Iterable[Instance], *, meanwhile: Sequence[Command] = ()
+    ) -> tuple[dict[str, tuple[int, str]], list[Done]]:
         """Ask addresses from inside the edge container."""
         waited, limit = list(instances), self.settings.deploy.health_timeout
         probe = rollout.probe(self.settings.project.name, self.settings.of_kind("edge")[0], addresses.values())
         settle = self.settings.deploy.settle
         wait = [rollout.wait_healthy([one.id for one in waited], limit=limit, settle=settle)] if waited else []
-        found = self.host.run_all([probe, *wait], timeout=10 * len(addresses) + limit + settle + 60, check=False)
+        most = 10 * len(addresses) + limit + settle + 60
+        found = self.host.run_all([probe, *wait, *meanwhile], timeout=most, check=False, together=True)
         if found[0].code == rollout.NO_EDGE:
             raise FlotteqError(f"{self.host.name}: the edge is not running", hint="inv status")
         done = found[0].check(self.host.name)
-        self._refuse(found[-1], waited, limit=limit)
+        if wait:
+            self._refuse(found[1], waited, limit=limit)
         answers: dict[str, tuple[int, str]] = {}
         for line in done.out.splitlines():
             kind, _, rest = line.partition(" ")
@@ -253,7 +257,8 @@ class ComposeEngine:
                 continue
             content, _, code = text.strip().rpartition(" ")
             answers[address] = (int(code) if code.isdigit() else 0, content.strip())
-        return {key: answers.get(address, (0, "no answer")) for key, address in addresses.items()}
+        others = [one.check(self.host.name) for one in found[1 + len(wait) :]]
+        return {key: answers.get(address, (0, "no answer")) for key, address in addresses.items()}, others
 
     def _of(self, release_id: str) -> Compose:
         return self.staged_containers(release_id) if release_id else self.compose

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from flotteq_tasks.commands import rollout
+from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Instance
@@ -36,6 +37,7 @@ class Rollout:
     tally: Tally = field(default_factory=Tally)
     workers: list[str] = field(default_factory=list)
     empty: bool | None = None
+    stock: list[Done] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.site, self.facts, self.request = self.prepared.site, self.prepared.facts, self.prepared.request
@@ -73,9 +75,8 @@ class Rollout:
     def put_files(self, note: StepNote) -> None:
         """Make the release's files the project's files."""
         keep = assets.keep(self.site, self.facts, self.rolling())
-        done = self.engine.activate(
-            self.release.id, volumes=self.prepared.volumes, then=[edge_files.look(self.site), *keep]
-        )
+        missing = [name for name in self.prepared.volumes if name not in self.facts.volumes]
+        done = self.engine.activate(self.release.id, volumes=missing, then=[edge_files.look(self.site), *keep])
         secret_store.push(self.site.host, self.settings, self.prepared.pushed)
         edge_files.ensure(self.site, self.facts, certificate=done[0].out.strip())
         assets.warn(self.site, done[1:])
@@ -152,7 +153,7 @@ class Rollout:
 
     def check_new(self, note: StepNote) -> None:
         """Ask each new container through the edge's network and compare the JSON fields."""
-        check_containers(self.site, self.new)
+        self.stock = check_containers(self.site, self.new, meanwhile=retention.look(self.site))
         note.text = f"{len(self.new)} answered" if self.new else "nothing new"
 
     def switch(self, note: StepNote) -> None:
@@ -204,7 +205,12 @@ class Rollout:
                     *edge_files.drain_commands(self.site, self.workers),
                     *self.engine.retirement(self.old),
                 ]
-                retention.sweep(self.site, first=first, seconds=self.settings.deploy.drain)
+                seconds = self.settings.deploy.drain
+                if self.stock:
+                    retention.sweep(self.site, retention.found(self.site, self.stock, self.release), first, seconds)
+                else:
+                    done = self.site.host.run_all([*first, *retention.look(self.site)], timeout=seconds + 180)
+                    retention.sweep(self.site, retention.found(self.site, done[len(first) :]))
                 note.text = f"{len(self.old)} old containers removed" if self.old else ""
         except FlotteqError as error:
             self.report.warn(f"{self.release.version} is live; not cleaned up, the next deploy does: {error.message}")

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.errors import Unhealthy
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Instance
@@ -54,8 +56,11 @@ class Turn:
         edge_files.drained(self.site, workers)
 
 
-def check_containers(site: Site, instances: Sequence[Instance]) -> None:
+def check_containers(site: Site, instances: Sequence[Instance], *, meanwhile: Sequence[Command] = ()) -> list[Done]:
     """Ask containers for their health path from the edge's network.
+
+    Args:
+        meanwhile: commands that run while they are watched; their results are returned, none without containers.
 
     Raises:
         Unhealthy: names each container that does not answer as it must.
@@ -65,7 +70,9 @@ def check_containers(site: Site, instances: Sequence[Instance]) -> None:
         one.name: f"http://{one.name}:{services[one.service].port}{services[one.service].health.path}"
         for one in instances
     }
-    answers = site.engine.ask(addresses, instances) if addresses else {}
+    if not addresses:
+        return []
+    answers, others = site.engine.ask(addresses, instances, meanwhile=meanwhile)
     bad = []
     for one in instances:
         status, body = answers[one.name]
@@ -74,3 +81,4 @@ def check_containers(site: Site, instances: Sequence[Instance]) -> None:
             bad.append(f"{one.name}: {wrong}")
     if bad:
         raise Unhealthy("new containers do not answer as they must: " + "; ".join(bad), hint="inv logs")
+    return others

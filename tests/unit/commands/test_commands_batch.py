@@ -1,9 +1,11 @@
 """Several commands in one round trip: each has its own output, its own exit code, its own end."""
 
+from pathlib import Path
+
 import pytest
 from unit_support import NASTY, execute
 
-from flotteq_tasks.commands.batch import batch, split
+from flotteq_tasks.commands.batch import batch, split, together
 from flotteq_tasks.commands.shell import Command, Raw, script
 from flotteq_tasks.model.secret import Secret
 
@@ -31,6 +33,23 @@ def test_only_the_reader_has_the_standard_input() -> None:
     assert _run(Command("cat"), Command("cat"), Command("cat"), reader=1, stdin="data") == [
         (0, "", ""), (0, "data", ""), (0, "", ""),
     ]  # fmt: skip
+
+
+def test_side_by_side_the_results_are_the_same() -> None:
+    commands = [
+        script("sleep 0.2; echo a; echo b >&2"),
+        Command("cat"),
+        Command(Raw("echo why >&2; exit 7")),
+        Command("x"),
+    ]
+    done = execute(together(commands, "mark-1"), stdin="never read")
+    assert list(split(done.stdout, "mark-1")) == [(0, "a\n", "b\n"), (0, "", ""), (7, "", "why\n")]
+
+
+def test_side_by_side_nobody_waits_for_another(tmp_path: Path) -> None:
+    there = f"until [ -e {tmp_path}/b ]; do sleep 0.05; done; echo met"
+    done = execute(together([script(there), script(f": >{tmp_path}/b")], "mark-1"))
+    assert list(split(done.stdout, "mark-1")) == [(0, "met\n", ""), (0, "", "")]
 
 
 def test_output_that_was_cut_off_is_no_result() -> None:

@@ -1,6 +1,9 @@
 """Command lines of Docker Compose, as whole text."""
 
+from pathlib import Path
+
 import pytest
+from unit_support import execute, fake_program
 
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.shell import Command
@@ -31,7 +34,6 @@ BASE = (
             COMPOSE.run("core", ["migrate"], name="once", entrypoint="/opt/with secrets"),
             "run --rm --no-deps --no-TTY --quiet-pull --name once --entrypoint '/opt/with secrets' core migrate",
         ),
-        (COMPOSE.exec("core", ["ls", "$HOME"]), "exec --no-TTY core ls '$HOME'"),
         (COMPOSE.exec("core", ["sh"], tty=True, user="node"), "exec --user node core sh"),
         (COMPOSE.logs([], follow=False, lines=None), "logs --no-color"),
         (
@@ -47,6 +49,18 @@ BASE = (
 )
 def test_whole_text(command: Command, text: str) -> None:
     assert str(command) == BASE + text
+
+
+def test_a_command_in_the_oldest_container_of_a_service(tmp_path: Path) -> None:
+    fake_program(tmp_path, "docker", 'case $1 in ps) echo new; echo old ;; *) printf "<%s>" "$@"; cat ;; esac')
+    done = execute(COMPOSE.exec("core", ["ls", "$HOME", "a b"], user="node"), path=tmp_path, stdin="in")
+    assert done.stdout == "<exec><--interactive><--user><node><old><ls><$HOME><a b>in"
+
+
+def test_a_command_in_a_service_of_which_nothing_runs(tmp_path: Path) -> None:
+    fake_program(tmp_path, "docker", "true")
+    done = execute(COMPOSE.exec("core", ["ls"]), path=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "no container of core is running\n")
 
 
 def test_a_directory_with_a_space_stays_one_word() -> None:

@@ -14,9 +14,11 @@ from flotteq_tasks.model.stack import Database
 COMPOSE = Compose("fleet", "/srv/fleet")
 DATABASE = Database(service="store", user="owner", name="fleet", cache="cache")
 EXEC = f"{COMPOSE.base()} exec"
-PSQL = f"{EXEC} --no-TTY store psql -X -q -1 -v ON_ERROR_STOP=1 -U owner -d fleet"
-# Stands in for docker: takes Compose's own words away and runs the rest here.
-DOCKER = 'while [ "$1" != exec ]; do shift; done; shift 3; exec "$@"'
+INSIDE = str(COMPOSE.exec("store", []))
+CACHE = COMPOSE.exec("cache", []).argv()
+PSQL = f"{INSIDE} psql -X -q -1 -v ON_ERROR_STOP=1 -U owner -d fleet"
+# Stands in for docker: finds a container and runs here what is to run in it.
+DOCKER = 'case $1 in ps) echo id ;; exec) shift 3; exec "$@" ;; esac'
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,7 @@ DOCKER = 'while [ "$1" != exec ]; do shift; done; shift 3; exec "$@"'
     [
         (
             postgres.psql(COMPOSE, DATABASE),
-            f"{EXEC} --no-TTY store psql --no-psqlrc --set=ON_ERROR_STOP=1 -U owner -d fleet",
+            f"{INSIDE} psql --no-psqlrc --set=ON_ERROR_STOP=1 -U owner -d fleet",
         ),
         (
             postgres.psql(COMPOSE, DATABASE, tty=True),
@@ -32,11 +34,11 @@ DOCKER = 'while [ "$1" != exec ]; do shift; done; shift 3; exec "$@"'
         ),
         (
             postgres.query(COMPOSE, DATABASE, "SELECT 'a'"),
-            f"{EXEC} --no-TTY store psql -X -A -t -q -v ON_ERROR_STOP=1 -U owner -d fleet -c 'SELECT '\"'\"'a'\"'\"''",
+            f"{INSIDE} psql -X -A -t -q -v ON_ERROR_STOP=1 -U owner -d fleet -c 'SELECT '\"'\"'a'\"'\"''",
         ),
         (
             postgres.count_tables(COMPOSE, DATABASE),
-            f"{EXEC} --no-TTY store psql -X -A -t -q -v ON_ERROR_STOP=1 -U owner -d fleet -c "  # noqa: S608
+            f"{INSIDE} psql -X -A -t -q -v ON_ERROR_STOP=1 -U owner -d fleet -c "  # noqa: S608
             + shlex.quote(
                 "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
             ),
@@ -49,8 +51,8 @@ def test_whole_text(command: Command, text: str) -> None:
 
 
 def test_the_whole_script_of_a_dump() -> None:
-    dump = f"{EXEC} --no-TTY store pg_dump -Fc -U owner -d fleet"
-    contents = f"{EXEC} --no-TTY store pg_restore --list"
+    dump = f"{INSIDE} pg_dump -Fc -U owner -d fleet"
+    contents = f"{INSIDE} pg_restore --list"
     count = postgres.count_tables(COMPOSE, DATABASE)
     command = postgres.dump_to_file(COMPOSE, DATABASE, "/backups/a b.dump")
     assert command.argv() == [
@@ -125,20 +127,20 @@ LOGIN = "REDISCLI_AUTH=$(sed -n 's/^requirepass //p' /run/redis/auth.conf); expo
     [
         (
             redis.cli(COMPOSE, "cache", ["get", "a b"]),
-            ["exec", "--no-TTY", "cache", "sh", "-c", f'{LOGIN}; exec redis-cli "$@"', "redis-cli", "get", "a b"],
+            [*CACHE, "sh", "-c", f'{LOGIN}; exec redis-cli "$@"', "redis-cli", "get", "a b"],
         ),
         (
             redis.cli(COMPOSE, "cache", tty=True),
-            ["exec", "cache", "sh", "-c", f'{LOGIN}; exec redis-cli "$@"', "redis-cli"],
+            [*COMPOSE.exec("cache", [], tty=True).argv(), "sh", "-c", f'{LOGIN}; exec redis-cli "$@"', "redis-cli"],
         ),
         (
             redis.add_password(COMPOSE, "cache"),
-            ["exec", "--no-TTY", "cache", "sh", "-c", f"set -eu\n{LOGIN}\nIFS= read -r password\nprintf 'ACL SETUSER "
+            [*CACHE, "sh", "-c", f"set -eu\n{LOGIN}\nIFS= read -r password\nprintf 'ACL SETUSER "
              "default >%s\\n' \"$password\" | redis-cli -e --no-auth-warning\n"],
         ),
         (
             redis.only_password(COMPOSE, "cache"),
-            ["exec", "--no-TTY", "cache", "sh", "-c", f"set -eu\n{LOGIN}\nIFS= read -r password\nprintf 'ACL SETUSER "
+            [*CACHE, "sh", "-c", f"set -eu\n{LOGIN}\nIFS= read -r password\nprintf 'ACL SETUSER "
              "default resetpass >%s\\n' \"$password\" | redis-cli -e --no-auth-warning\numask 077\n"
              "printf 'requirepass %s\\n' \"$password\" > /run/redis/auth.conf.next\n"
              "mv /run/redis/auth.conf.next /run/redis/auth.conf\n"],
@@ -147,7 +149,7 @@ LOGIN = "REDISCLI_AUTH=$(sed -n 's/^requirepass //p' /run/redis/auth.conf); expo
     ids=["cli", "interactive", "add", "only"],
 )  # fmt: skip
 def test_redis_whole_words(command: Command, words: list[str]) -> None:
-    assert command.argv() == [*COMPOSE.base().argv(), *words]
+    assert command.argv() == words
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def docker(tmp_path: Path) -> Docker:
     return Docker(tmp_path)
 
 
-IMAGE = 'case "$*" in "pull "*) exit 0 ;; "image inspect --format "*) echo "{}" ;; esac'
+IMAGE = 'case "$*" in "pull "*) exit 0 ;; "image inspect --format "*) shift 4; for _; do echo "{}"; done ;; esac'
 
 
 def test_images_are_pulled_and_described(docker: Docker) -> None:
@@ -116,7 +116,7 @@ def test_a_broken_transfer_is_tried_three_times_an_answer_once(docker: Docker, s
 def test_one_that_fails_does_not_hide_the_others(docker: Docker) -> None:
     answer = f'case "$*" in "pull b:2") echo denied; exit 1 ;; esac\n{IMAGE}'
     code, out = docker.run(rollout.fetch(["a:1", "b:2", "c:3"], limit=9), answer)
-    assert (code, out) == (0, "image a:1 {}\nfailed b:2 denied\nimage c:3 {}\n")
+    assert (code, out) == (0, "failed b:2 denied\nimage a:1 {}\nimage c:3 {}\n")
 
 
 def test_a_pull_that_hangs_is_ended(docker: Docker) -> None:

@@ -87,7 +87,7 @@ def test_no_script_was_forgotten(module: str, name: str, text: str) -> None:
 
 def test_the_whole_of_the_facts_command() -> None:
     words = facts.read_facts("/srv/a b", "fleet").argv()
-    assert (words[:2], words[3:6]) == (["sh", "-c"], ["flotteq", "/srv/a b", "fleet"])
+    assert (words[:2], words[3:6]) == (["bash", "-c"], ["flotteq", "/srv/a b", "fleet"])
     assert len(words) == 7 and words[6].startswith('{"id":{{json .Id}},')
 
 
@@ -182,5 +182,5 @@ def test_maintenance_is_one_file(tmp_path: Path) -> None:
 def test_healthz_whole_text() -> None:
     address = "http://127.0.0.1:8081/healthz"
     assert str(nginx.healthz(COMPOSE)) == (
-        f"{COMPOSE.base()} exec --no-TTY nginx sh -c 'curl -fsS {address} || wget -q -O - {address}'"
+        f"{COMPOSE.exec('nginx', [])} sh -c 'curl -fsS {address} || wget -q -O - {address}'"
     )

@@ -214,7 +214,7 @@ def test_one_old_container_among_new_ones_is_a_change() -> None:
 
 
 WAIT = str(rollout.wait_healthy(["id-core-1"], limit=5))
-SETTLED = str(rollout.wait_healthy(["id-core-1"], limit=5, settle=3))
+SETTLED = str(rollout.wait_healthy(["id-core-1"], limit=5, settle=2))
 DIAGNOSE = str(rollout.diagnose("id-core-1", lines=50))
 
 
@@ -330,9 +330,9 @@ ADDRESSES = {"a": "http://a:1/x", "b": "http://b:1/", "c": "http://c/"}
 
 def test_addresses_are_asked_from_inside_the_edge() -> None:
     out = 'probe http://a:1/x {"a": 1} 200\nprobe http://b:1/ curl: (7) refused  000\nnoise\n'
-    assert _engine({PROBE: out}).ask(ADDRESSES, []) == {
-        "a": (200, '{"a": 1}'), "b": (0, "curl: (7) refused"), "c": (0, "no answer"),
-    }  # fmt: skip
+    answers, others = _engine({PROBE: out, "look": "seen\n"}).ask(ADDRESSES, [], meanwhile=[Command("look")])
+    assert answers == {"a": (200, '{"a": 1}'), "b": (0, "curl: (7) refused"), "c": (0, "no answer")}
+    assert [one.out for one in others] == ["seen\n"]
 
 
 def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connection() -> None:

@@ -230,6 +230,8 @@ class Engine(ComposeEngine):
         self._enter("run_once")
         return Done(Command("x"), 0, out="migrated\n")
 
-    def ask(self, addresses: Mapping[str, str], instances: Iterable[Instance]) -> dict[str, tuple[int, str]]:
+    def ask(
+        self, addresses: Mapping[str, str], instances: Iterable[Instance], *, meanwhile: Sequence[Command] = ()
+    ) -> tuple[dict[str, tuple[int, str]], list[Done]]:
         self._enter("ask")
-        return dict.fromkeys(addresses, (200, '{"status": "ok"}'))
+        return dict.fromkeys(addresses, (200, '{"status": "ok"}')), self.host.run_all(meanwhile, together=True)

@@ -11,27 +11,27 @@ from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.shell import Command
 
 COMPOSE = Compose("fleet", "/srv/fleet")
-EXEC = (
-    "docker compose --project-name fleet --project-directory /srv/fleet --env-file /srv/fleet/.env "
-    "--file /srv/fleet/docker-compose.production.yml --ansi never --progress plain exec --no-TTY"
-)
+
+
+def _inside(service: str) -> str:
+    return str(COMPOSE.exec(service, []))
 
 
 def test_test() -> None:
-    assert str(nginx.test(COMPOSE)) == f"{EXEC} nginx nginx -e stderr -t -q -c /etc/nginx/flotteq/nginx.conf"
+    assert str(nginx.test(COMPOSE)) == f"{_inside('nginx')} nginx -e stderr -t -q -c /etc/nginx/flotteq/nginx.conf"
 
 
 def test_dump() -> None:
     assert (
         str(nginx.dump(COMPOSE, service="edge"))
-        == f"{EXEC} edge nginx -e stderr -T -q -c /etc/nginx/flotteq/nginx.conf"
+        == f"{_inside('edge')} nginx -e stderr -T -q -c /etc/nginx/flotteq/nginx.conf"
     )
 
 
 def test_reload_passes_its_figures_as_arguments() -> None:
     command = nginx.reload(COMPOSE, generation="a-b", taken=15)
     assert command.argv()[-4:] == ["flotteq", "/etc/nginx/flotteq", "a-b", "15"]
-    assert str(command).startswith(f"{EXEC} nginx sh -c ")
+    assert str(command).startswith(f"{_inside('nginx')} sh -c ")
 
 
 def test_trying_files_out_passes_its_figures_as_arguments() -> None:
@@ -50,7 +50,7 @@ def test_certonly() -> None:
         certificate="fleet", directory="https://acme.example/dir", email="o@x.example",
     )  # fmt: skip
     assert str(command) == (
-        f"{EXEC} certbot certbot certonly --non-interactive --agree-tos --email o@x.example --no-eff-email "
+        f"{_inside('certbot')} certbot certonly --non-interactive --agree-tos --email o@x.example --no-eff-email "
         "--server https://acme.example/dir --webroot --webroot-path /var/www/acme --cert-name fleet "
         "--key-type ecdsa --elliptic-curve secp256r1 --keep-until-expiring --expand "
         "--domain api.fleet.example --domain fleet.example"
@@ -64,7 +64,7 @@ def test_certonly_without_an_address_and_for_show() -> None:
 
 
 def test_renew_and_its_rehearsal() -> None:
-    renew = f"{EXEC} certbot certbot renew --non-interactive --no-random-sleep-on-renew --cert-name fleet"
+    renew = f"{_inside('certbot')} certbot renew --non-interactive --no-random-sleep-on-renew --cert-name fleet"
     assert str(certbot.renew(COMPOSE, certificate="fleet")) == renew
     rehearsal = certbot.rehearse(COMPOSE, certificate="fleet", directory="https://acme.example/dir")
     assert str(rehearsal) == f"{renew} --dry-run --server https://acme.example/dir"
