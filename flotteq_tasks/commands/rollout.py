@@ -110,13 +110,13 @@ while :; do
     now=$(uptime)
     since=${since:-$now}
     [ $((now - since)) -lt $((settle * 100)) ] || exit 0
-    sleep 0.3
+    sleep 0.1
     continue
   fi
   since=
   case $verdict in 3) cat "$work/verdict"; exit 3 ;; esac
   if [ "$(date +%s)" -ge "$end" ]; then cat "$work/verdict"; exit 4; fi
-  sleep 0.3
+  sleep 0.1
 done
 """
 
@@ -273,11 +273,12 @@ docker rm --force "$name" >/dev/null 2>&1 || true
 trap 'docker rm --force "$name" >/dev/null 2>&1 || true' EXIT
 trap 'exit 143' HUP INT TERM
 "$@"
+trap - EXIT
 """
 
 
 def alone(name: str, run: Command) -> Command:
-    """Run a command that starts one container, and leave no container of that name, whatever happens.
+    """Run a command that starts one container and removes it, and leave none of that name, whatever happens.
 
     Args:
         name: the container's name; a leftover of it is removed first.
@@ -289,9 +290,8 @@ _RETIRE = """
 grace=$1; shift
 docker stop --time "$grace" "$@" >/dev/null 2>&1 || true
 docker rm --force "$@" >/dev/null 2>&1 || true
-for id; do
-  if docker container inspect "$id" >/dev/null 2>&1; then echo "not removed: $id"; exit 1; fi
-done
+left=$(docker container inspect --format '{{.Id}}' "$@" 2>/dev/null || true)
+[ -z "$left" ] || { echo "not removed: $left"; exit 1; }
 """
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,8 +48,20 @@ class Keeper:
         Raises:
             HostUnreachable: the lock is gone with the connection; nothing more may be changed.
         """
-        line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
-        return self._ask(json.dumps(line, sort_keys=True), "written", "full") == "written"
+        return self._ask([_line(event, fields)], "written", "full") == "written"
+
+    def step(self, begins: str, *, ended: str = "") -> bool:
+        """Write that a step begins, and that the one before it ended: one wait for both answers.
+
+        Args:
+            ended: the step before; empty: there was none.
+
+        Returns, raises:
+            as ``write``, for the line that the step begins.
+        """
+        before = [_line("end", {"step": ended})] if ended else []
+        lines = [*before, _line("begin", {"step": begins})]
+        return self._ask(lines, "written", "full") == "written"
 
     def make_room(self) -> None:
         """Give back what is set aside on the host: putting things back must be possible on a full disk.
@@ -57,7 +69,7 @@ class Keeper:
         Raises:
             HostUnreachable: as ``write``.
         """
-        self._ask("room", "room")
+        self._ask(["room"], "room")
 
     def last_words(self, event: str, **fields: Any) -> None:
         """Write the outcome; a connection that is gone must not hide how the operation ended."""
@@ -68,31 +80,35 @@ class Keeper:
         """Give the lock back; a connection that is gone has given it back already."""
         self._stop.set()
         try:
-            self._ask("release", "released")
+            self._ask(["release"], "released")
         except HostUnreachable:
             return
         finally:
             self._talk.shutdown(wait=False)
             self._session.close()
 
-    def _ask(self, line: str, *answers: str) -> str:
-        return self._talk.submit(self._exchange, line, answers).result()
+    def _ask(self, lines: Sequence[str], *answers: str) -> str:
+        return self._talk.submit(self._exchange, lines, answers).result()
 
-    def _exchange(self, line: str, answers: tuple[str, ...]) -> str:
-        self._session.send(line)
-        heard = self._session.receive(timeout=ANSWER)
-        if heard not in answers:
-            raise HostUnreachable(
-                f"the lock on the host is lost (answer: {heard!r}); somebody may take it over",
-                hint="run the same command again: it repairs what was begun",
-            )
-        return heard
+    def _exchange(self, lines: Sequence[str], answers: tuple[str, ...]) -> str:
+        """Send lines at once; return the answer to the last one."""
+        for line in lines:
+            self._session.send(line)
+        heard: str | None = None
+        for _ in lines:
+            heard = self._session.receive(timeout=ANSWER)
+            if heard not in answers:
+                raise HostUnreachable(
+                    f"the lock on the host is lost (answer: {heard!r}); somebody may take it over",
+                    hint="run the same command again: it repairs what was begun",
+                )
+        return heard or ""
 
     def _beat(self) -> None:
         while not self._stop.wait(self._every):
             # After the release there is nobody left to talk: RuntimeError.
             try:
-                self._ask("beat", "beat")
+                self._ask(["beat"], "beat")
             except (HostUnreachable, RuntimeError):
                 return
 
@@ -134,6 +150,11 @@ def hold(
 def locked(site: Site, holder: Mapping[str, str]) -> contextlib.AbstractContextManager[Keeper]:
     """``hold`` for a site, with its lease."""
     return hold(site.host, site.state, holder, site.report, lease=site.settings.deploy.lease)
+
+
+def _line(event: str, fields: Mapping[str, Any]) -> str:
+    line = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
+    return json.dumps(line, sort_keys=True)
 
 
 def _take(host: Host, session: Session, holder: Mapping[str, str], report: Report) -> None:

@@ -35,17 +35,20 @@ def run_steps(steps: Sequence[Step], report: Report, keeper: Keeper) -> None:
         HostUnreachable: the connection is lost; the next command repairs.
     """
     begun: list[Step] = []
+    ended = ""
     for step in steps:
         begun.append(step)
         try:
             interruption.check()
-            if not keeper.write("begin", step=step.name):
+            if not keeper.step(step.name, ended=ended):
                 raise FlotteqError(
                     f"the host's disk is full: '{step.name}' was not begun", hint="inv disk; on the host: df -h"
                 )
             with report.step(step.name) as note:
                 step.apply(note)
-            keeper.write("end", step=step.name)
+            ended = step.name
+            if step is steps[-1]:
+                keeper.write("end", step=ended)
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it is, what had begun is undone
             _put_back(begun, error, report, keeper)
 

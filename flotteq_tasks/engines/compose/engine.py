@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from flotteq_tasks.commands import docker, rollout
+from flotteq_tasks.commands.batch import split, together
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_facts
 from flotteq_tasks.commands.shell import Command, script
@@ -23,6 +24,8 @@ from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.stack import Settings
 
 LOG_LINES = 50
+# No line of JSON or of hashes is this.
+RESOLVED = "@@ resolved"
 
 _DIRECTORIES = """
 cd "$1"
@@ -99,19 +102,24 @@ class ComposeEngine:
         """
         files = release_files(self.settings, release)
         root = f"{self.directory}/releases/{release.id}/files"
-        read = self.host.write_tree(root, files, then=self._resolved(release.id), check=False)
-        if not read[-1].ok:
-            raise unreadable(self.settings, read[-1], root)
+        read = self.host.write_tree(root, files, then=[self._resolved(release.id)], check=False)
+        done = _results(self._resolving(release.id), read[-1].check(self.host.name))
+        if not done[-1].ok:
+            raise unreadable(self.settings, done[-1], root)
         hashes = {path: sha256(comparable(file.content)).hexdigest() for path, file in files.items()}
-        return _staged(replace(release, files=hashes), read)
+        return _staged(replace(release, files=hashes), done)
 
     def stage_again(self, release: Release, source: Release) -> Staged:
         """Stage the files of an earlier release under a new id; its images and secret versions come with them."""
         copy = rollout.stage_again(self.directory, source.id, release.id)
-        read = self.host.run_all([copy, *self._resolved(release.id)], timeout=120)
-        return _staged(replace(release, files=source.files), read)
+        read = self.host.run_all([copy, self._resolved(release.id)], timeout=120)
+        done = _results(self._resolving(release.id), read[-1])
+        return _staged(replace(release, files=source.files), [one.check(self.host.name) for one in done])
 
-    def _resolved(self, release_id: str) -> list[Command]:
+    def _resolved(self, release_id: str) -> Command:
+        return together(self._resolving(release_id), RESOLVED)
+
+    def _resolving(self, release_id: str) -> list[Command]:
         compose = self.staged_containers(release_id)
         return [compose.config(), compose.hashes()]
 
@@ -269,8 +277,13 @@ def _digest_of(release: Release | None, service: str) -> str:
     return release.images.get(service, "").rpartition("@")[2] if release else ""
 
 
+def _results(commands: Sequence[Command], read: Done) -> list[Done]:
+    said = split(read.out, RESOLVED)
+    return [Done(command, code, out=out, err=err) for command, (code, out, err) in zip(commands, said, strict=False)]
+
+
 def _staged(release: Release, read: Sequence[Done]) -> Staged:
-    return Staged(release, json.loads(read[-2].out), _marks(read[-1].out))
+    return Staged(release, json.loads(read[0].out), _marks(read[1].out))
 
 
 def _marks(text: str) -> dict[str, str]:

@@ -192,11 +192,11 @@ def test_a_probe_without_an_edge_says_so(docker: Docker) -> None:
     assert docker.run(rollout.probe("p", "edge", ["http://a/"]), "exit 0") == (rollout.NO_EDGE, "")
 
 
-@pytest.mark.parametrize("code", [0, 7])
-def test_a_one_off_container_leaves_nothing_of_its_name(docker: Docker, code: int) -> None:
-    run = rollout.alone("x", Command("docker", "run", "a b"))
+@pytest.mark.parametrize(("code", "after"), [(0, []), (7, ["rm --force x"])])
+def test_a_one_off_container_leaves_nothing_of_its_name(docker: Docker, code: int, after: list[str]) -> None:
+    run = rollout.alone("x", Command("docker", "run", "--rm", "a b"))
     assert docker.run(run, f"[ $1 != run ] || exit {code}")[0] == code
-    assert docker.calls == ["rm --force x", "run a b", "rm --force x"]
+    assert docker.calls == ["rm --force x", "run --rm a b", *after]
 
 
 def test_a_diagnosis_is_the_state_and_then_both_streams_of_the_log(docker: Docker) -> None:
@@ -229,7 +229,10 @@ def test_containers_that_are_gone_already_are_no_failure(docker: Docker) -> None
 
 
 def test_a_container_that_stays_is_named(docker: Docker) -> None:
-    assert docker.run(rollout.retire(["i", "j"], grace=9), '[ "$1 $3" != "container i" ]') == (1, "not removed: j\n")
+    assert docker.run(rollout.retire(["i", "j"], grace=9), '[ "$1" != container ] || { echo id-j; exit 1; }') == (
+        1,
+        "not removed: id-j\n",
+    )
 
 
 def test_files_are_copied_with_their_modes_over_the_old_ones(tmp_path: Path) -> None:

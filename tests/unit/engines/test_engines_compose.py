@@ -9,11 +9,13 @@ import pytest
 from unit_support import DIGEST, fleet, instance
 
 from flotteq_tasks.commands import rollout
+from flotteq_tasks.commands.batch import together
+from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_facts
 from flotteq_tasks.commands.shell import Command, Raw
 from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose import files
-from flotteq_tasks.engines.compose.engine import ComposeEngine, _image
+from flotteq_tasks.engines.compose.engine import RESOLVED, ComposeEngine, _image
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed, SettingsError, Unhealthy
@@ -449,10 +451,17 @@ def test_a_compose_file_that_does_not_exist_is_named() -> None:
 
 
 ROOT = "/srv/fleet/releases/r2/files"
-STAGED = BASE.replace("/srv/fleet/.env", "/srv/fleet/releases/r2/files/.env").replace(
-    "/srv/fleet/docker", "/srv/fleet/releases/r2/files/docker"
-)
-READ = {"*config --format json": '{"name": "fleet"}', "*config --hash '*'": "core hash-1\nstore hash-2\n"}
+STAGED = Compose("fleet", "/srv/fleet", "releases/r2/files/docker-compose.production.yml", "releases/r2/files/.env")
+RESOLVE = str(together([STAGED.config(), STAGED.hashes()], RESOLVED))
+
+
+def _resolved(config: str, hashes: str = "", *, code: int = 0, err: str = "") -> str:
+    return f"{config}\n{RESOLVED} err\n{err}\n{RESOLVED} {code}\n" + (
+        "" if code else f"{hashes}\n{RESOLVED} err\n\n{RESOLVED} 0\n"
+    )
+
+
+READ = {"*--profile ops config *": _resolved('{"name": "fleet"}', "core hash-1\nstore hash-2\n")}
 
 
 def test_staging_uploads_the_files_beside_the_live_ones_and_records_their_hashes() -> None:
@@ -463,8 +472,7 @@ def test_staging_uploads_the_files_beside_the_live_ones_and_records_their_hashes
         "write /srv/fleet/releases/r2/files/docker-compose.production.yml",
         "write /srv/fleet/releases/r2/files/entrypoint/redis-with-password",
         "write /srv/fleet/releases/r2/files/entrypoint/secrets-to-env",
-        f"{STAGED} --profile ops config --format json",
-        f"{STAGED} --profile ops config --hash '*'",
+        RESOLVE,
     ]
     content = _host(engine).file("/srv/fleet/releases/r2/files/docker-compose.production.yml").content
     assert staged.release.files["docker-compose.production.yml"] == sha256(content).hexdigest()
@@ -485,7 +493,7 @@ def test_a_compose_file_that_compose_cannot_read_is_named_as_it_lies_here(
 ) -> None:
     (tmp_path / "compose").mkdir()
     (tmp_path / "compose" / "docker-compose.production.yml").write_text("x: [")
-    host = FakeHost({"*config --format json": Done(Command(""), 15, err=f"warning\n{said}\n")})
+    host = FakeHost({"*--profile ops config *": _resolved("", code=15, err=f"warning\n{said}\n")})
     with pytest.raises(SettingsError) as caught:
         ComposeEngine(host, fleet(tmp_path)).stage(RELEASE)
     error = caught.value

@@ -110,6 +110,14 @@ def test_journal_lines_have_time_and_event(host: LocalHost, state: str) -> None:
     assert line["at"].endswith("+00:00")
 
 
+def test_the_end_of_a_step_is_written_with_the_beginning_of_the_next(host: LocalHost, state: str) -> None:
+    with hold(host, state, ADA, Events().report) as keeper:
+        assert keeper.step("files") and keeper.step("switch", ended="files")
+    lines = [json.loads(text) for text in (Path(state) / "journal.jsonl").read_text().splitlines()]
+    said = [(one["event"], one["step"]) for one in lines if "step" in one]
+    assert said == [("begin", "files"), ("end", "files"), ("begin", "switch")]
+
+
 def test_lines_of_several_threads_do_not_mix(host: LocalHost, state: str) -> None:
     with hold(host, state, ADA, Events().report) as keeper:
         threads = [

@@ -42,6 +42,12 @@ class World:
         self.journal.append(line)
         return True
 
+    def step(self, begins: str, *, ended: str = "") -> bool:
+        """What a keeper does."""
+        if ended:
+            self.write("end", step=ended)
+        return self.write("begin", step=begins)
+
     def make_room(self) -> None:
         """What a keeper does before anything is put back."""
         self.room.append(self.done[-1])
