@@ -71,8 +71,8 @@ class Ground:
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
-    def inv(self, *words: str, check: bool = True) -> Call:
-        """Run a call to its end.
+    def inv(self, *words: str, check: bool = True, limit: float = LIMIT) -> Call:
+        """Run a call to its end, which comes after ``limit`` seconds at the latest.
 
         Raises:
             SystemExit: it did not end with 0, and ``check`` is on.
@@ -83,12 +83,12 @@ class Ground:
                 [INV, *words], cwd=self.project, env=dict(self.variables), stdin=subprocess.DEVNULL,
                 stdout=out, stderr=err, start_new_session=True,
             )  # fmt: skip
-            limit = threading.Timer(LIMIT, process.kill)
-            limit.start()
+            clock = threading.Timer(limit, process.kill)
+            clock.start()
             # wait4 and not wait: it alone tells the memory of this one child.
             _, status, usage = os.wait4(process.pid, 0)
             seconds = time.monotonic() - started
-            limit.cancel()
+            clock.cancel()
             process.returncode = os.waitstatus_to_exitcode(status)
             said = []
             for stream in (out, err):

@@ -62,7 +62,7 @@ def count(site: Site) -> dict[str, int]:
 def publish(ground: Ground, version: str) -> None:
     """Make and push a version that has a layer of its own in every image; nothing of it stays on this machine."""
     settings, base = ground.settings, ground.versions[0]
-    for service in settings.of_kind("rolling"):
+    for service in (name for name, one in settings.services.items() if one.build):
         reference = settings.reference(service, version, push=True)
         recipe = f"FROM {settings.reference(service, base, push=True)}\nCOPY ballast /ballast\n"
         _docker("build", "--quiet", "--tag", reference, "-", stdin=_context(recipe))

@@ -108,6 +108,8 @@ def _pending(prepared: Preparation) -> tuple[str, ...]:
 
 
 def _files(prepared: Preparation) -> dict[str, str]:
-    live = dict(prepared.facts.release.files) if prepared.facts.release else {}
-    # .env holds the references and fingerprints that are listed already.
-    return {**edge_files.compared(live, prepared.release.files, ignore=(".env",)), **prepared.edge}
+    now = prepared.facts.release
+    # .env holds the references and fingerprints that are listed already, and the limits of what is replaced for them.
+    same = now is not None and now.version == prepared.release.version and not prepared.changed
+    files = edge_files.compared(now.files if now else {}, prepared.release.files, ignore=() if same else (".env",))
+    return {**files, **prepared.edge}

@@ -108,22 +108,26 @@ class Taking:
             facts = postgres.contents(session)
             gate = Gate(b"PGDMP", settings.floor, settings.stall, settings.limit)
             words = postgres.dump_words(settings, snapshot)
+            began = time.monotonic()
             saved = self.store.save_stream(words, DUMP, self._tags("db"), gate)
+            seconds = time.monotonic() - began
         self._add("db", saved, path=DUMP, database=settings.database, facts=facts)
         rows = sum(one[0] for one in facts["tables"].values())
-        return f"{len(facts['tables'])} tables, {rows} rows, {saved.size >> 10} KiB"
+        return f"{len(facts['tables'])} tables, {rows} rows, {saved.size >> 10} KiB stored in {seconds:.1f} s"
 
     def _tree(self, part: str) -> str:
         path = self.settings.sources[part]
         if not Path(path).is_dir():
             raise Failed(f"{part}: {path} is not mounted", hint="services.backup.volumes in the Compose file")
+        began = time.monotonic()
         saved = self.store.save_tree(path, self._tags(part))
+        seconds = time.monotonic() - began
         top = os.lstat(path)
         self._add(
             part, saved, path=path, complete=saved.complete,
             owner={"uid": top.st_uid, "gid": top.st_gid, "mode": top.st_mode & 0o7777},
         )  # fmt: skip
-        return f"{saved.files} files, {saved.size >> 10} KiB, {saved.added >> 10} KiB new"
+        return f"{saved.files} files, {saved.size >> 10} KiB stored in {seconds:.1f} s, {saved.added >> 10} KiB new"
 
     def _add(self, part: str, saved: Saved, **more: Any) -> None:
         self.parts[part] = {**asdict(saved), **more}

@@ -54,9 +54,10 @@ class Preparation:
 
     @property
     def nothing_to_do(self) -> bool:
-        """Whether the version is live and neither a container nor the edge's configuration has to change."""
+        """Whether the version is live and neither a container nor a file has to change."""
         live = self.facts.release
-        return not self.changed and not self.edge and live is not None and live.version == self.release.version
+        same = live is not None and (live.version, live.files) == (self.release.version, self.release.files)
+        return same and not self.changed and not self.edge
 
     @property
     def overlap(self) -> int:
@@ -174,7 +175,8 @@ class Preparation:
         reasons = [f"{one.service} ({one.reason})" for one in self.changed]
         if self.surge == "one":
             self.site.report.note("the services are replaced one after the other: less memory, several reloads")
-        note.text = ", ".join([*reasons, *(["edge (configuration)"] if self.edge else [])]) or "nothing to replace"
+        edge = ["edge (configuration)"] if self.edge else []
+        note.text = ", ".join([*reasons, *edge]) or ("nothing to do" if self.nothing_to_do else "files only")
 
     def _stage(self) -> Staged:
         again, engine = self.request.again, self.site.engine

@@ -6,6 +6,7 @@ Every call of the engine is an entry of the host's transcript, like every comman
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ class World:
             },
             files={UPSTREAMS: active, f"{HOME}/state/current.json": self.live.to_json()},
         )
+        self.staged = {".env": "hash-1"}
         self.serving = parse_active(active)
         self.engine = Engine(self)
         self.site = Site(self.settings, self.host, self.engine, self.events.report)
@@ -193,7 +195,7 @@ class Engine(ComposeEngine):
         self._enter("stage")
         check = {"test": ["CMD", "true"]}
         config = {"name": "fleet", "services": {name: {"healthcheck": check} for name in self.settings.services}}
-        return Staged(release, config, {})
+        return Staged(replace(release, files=dict(self.world.staged)), config, {})
 
     def changes(self, staged: Staged, facts: Facts) -> list[Change]:
         return [

@@ -142,6 +142,15 @@ def test_the_same_version_again_changes_nothing(world: World) -> None:
     assert not [entry for entry in new if entry in ("engine activate", "engine retire") or "kill -HUP" in entry]
 
 
+def test_the_same_version_with_another_file_makes_the_file_live(world: World) -> None:
+    _deploy(world)
+    before, entries = list(world.instances), len(world.host.transcript)
+    world.staged = {".env": "hash-2"}
+    done = _deploy(world)
+    assert (done.already, done.changed, world.instances) == (False, (), before)
+    assert "engine activate" in world.host.transcript[entries:]
+
+
 def _entries(root: Path) -> list[str]:
     """The transcript of a deploy in which nothing fails."""
     patch = pytest.MonkeyPatch()
