@@ -8,20 +8,24 @@ the sandbox host, one after the other; the store's time is the container's own, 
 
 import re
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ground import MEBIBYTE, Call, Ground, arguments, ground, say, table
+from ground import RAISED, Call, Ground, arguments, ground, say, table
+from outside import Pace
 
 from flotteq_tasks.commands import postgres
 from flotteq_tasks.commands.shell import Command, script
 from flotteq_tasks.operations.context import Site
 
 LIMIT = 3600
+RATE, IDLE = 50, 20
 # The measurements compare ways on the same cores; what a backup may take of a real host is a setting.
 SAME_CORES = {"FLOTTEQ__SERVICES__BACKUP__CPUS": "2", "FLOTTEQ__SERVICES__BACKUP__MEMORY": "1g"}
 PLACE = "bench"
+MEBIBYTE = 1 << 20
 
 # About a third of a gigabyte a unit: rows that compress well, rows like an application's, bytes that do not compress.
 _FILL = """
@@ -186,6 +190,17 @@ def uploads(stand: Ground, site: Site, found: dict[str, list[float]]) -> None:
     found["files added"].append(parts(stand.inv("backup.uploads", limit=LIMIT))[1] / new)
 
 
+def latency(stand: Ground, found: dict[str, list[float]]) -> None:
+    """The application's answers at a steady rate: alone, and during a backup with the limits of flotteq.toml."""
+    service = next(name for name in stand.settings.public if stand.settings.services[name].vhost == "api")
+    with Pace(stand, service, rate=RATE) as idle:
+        time.sleep(IDLE)
+    with Pace(stand, service, rate=RATE) as busy:
+        stand.inv("backup.db", limit=LIMIT)
+    found["p99 idle"].append(idle.slowest(0.99) * 1000)
+    found["p99 busy"].append(busy.slowest(0.99) * 1000)
+
+
 def main() -> None:
     """Fill, measure in rounds, print, take away."""
     parser = arguments(__doc__)
@@ -193,14 +208,19 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=24_000, help="number of uploads, 70 KiB in the mean")
     parser.add_argument("--rounds", type=int, default=1)
     options = parser.parse_args()
-    stand = ground(options).given(SAME_CORES)
+    usual = ground(options).given(RAISED)
+    stand = usual.given(SAME_CORES)
     found: defaultdict[str, list[float]] = defaultdict(list)
-    stand.inv("deploy", "--version", stand.live(), "--skip-backup", "--soak", "0")
+    live = ("deploy", "--version", stand.live(), "--skip-backup", "--soak", "0")
     with stand.site() as site, filled(site, max(1, round(options.gigabytes * 3)), options.files):
         for turn in range(1, options.rounds + 1):
+            stand.inv(*live)
             for measure in (database, restores, uploads):
                 measure(stand, site, found)
-                say(", ".join([f"{turn}/{options.rounds}", *(f"{name} {one[-1]:.1f}" for name, one in found.items())]))
+            usual.inv(*live)
+            latency(usual, found)
+            figures = (f"{name} {values[-1]:.1f}" for name, values in found.items())
+            say(f"{turn}/{options.rounds}  {', '.join(figures)}")
     of = {name: statistics.median(values) for name, values in found.items()}
     print(table(*rows(of)))
 
@@ -231,6 +251,11 @@ def rows(of: dict[str, float]) -> list[tuple[str, str, str]]:
         ("`inv backup.uploads`, first, beside it", beside("files first", tar), "≤ 0.3"),
         ("… second time", beside("files second", tar), "≤ 0.1"),
         ("… bytes added beside bytes that are new", f"{of['files added']:.2f}", "1"),
+        (
+            f"slowest of 99 % of answers, {RATE} a second: alone, during a backup",
+            f"{of['p99 idle']:.1f} ms, {of['p99 busy']:.1f} ms: {of['p99 busy'] / of['p99 idle']:.2f} times",
+            "≤ 1.5",
+        ),
     ]
 
 

@@ -17,7 +17,7 @@ from support.load import Load, Request, fetch
 from support.stack import visits
 
 from flotteq_tasks.model.stack import Settings
-from flotteq_tasks.operations.verification import tls_context
+from flotteq_tasks.operations.verification import PinnedConnection, tls_context
 
 EVERY = 0.1
 
@@ -93,3 +93,57 @@ class Watch:
                     self._all.set()
                 return
             self._stop.wait(EVERY)
+
+
+class Pace:
+    """Asks a service for its health, so many times a second over kept connections, and keeps how long each took.
+
+    Args:
+        rate: requests a second, all connections together.
+        connections: a slow answer delays the next request of its own connection only.
+    """
+
+    def __init__(self, ground: Ground, service: str, *, rate: float, connections: int = 10) -> None:
+        self._settings, self._service = ground.settings, service
+        self._pause = connections / rate
+        self._context = tls_context(self._settings)
+        self._stop = threading.Event()
+        self.seconds: list[float] = []
+        self._threads = [
+            threading.Thread(target=self._ask, args=(number / connections * self._pause,))
+            for number in range(connections)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def slowest(self, share: float) -> float:
+        """Seconds within which this share of the requests was answered."""
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+    def _ask(self, delay: float) -> None:
+        settings = self._settings
+        connection = PinnedConnection(
+            settings.domain(self._service), settings.edge.address, settings.edge.https_port, self._context
+        )
+        due = time.monotonic() + delay
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            started = time.monotonic()
+            connection.request("GET", settings.services[self._service].health.path)
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise SystemExit(f"{settings.domain(self._service)} answers {answer.status} while it is measured")
+            self.seconds.append(time.monotonic() - started)
+            due += self._pause
+        connection.close()
