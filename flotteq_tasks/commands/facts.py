@@ -52,6 +52,7 @@ if [ -e "$directory/nginx/state/maintenance.on" ]; then
 fi
 section lock
 if [ -e "$directory/state/lock" ]; then flock --nonblock "$directory/state/lock" true 2>/dev/null || echo held; fi
+section restoring; cat "$directory/state/restore.json" 2>/dev/null || true
 section kept; [ ! -d "$directory/state/edge.before" ] || echo yes
 section scale; cat "$directory/state/scale.json" 2>/dev/null || true
 """

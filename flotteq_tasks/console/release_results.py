@@ -89,7 +89,7 @@ def show_progress(console: Console, found: Progress) -> None:
         console.line(f"last: {found.last.what} by {found.last.who}, {found.last.result}{where}")
     console.line(f"live: {found.version or 'nothing'}")
     if found.half_done:
-        console.line("something is half-done: inv deploy.resume goes on, inv deploy.abort takes it back")
+        console.line(f"something is half-done: {found.remedy}")
 
 
 def show_plan(console: Console, plan: Plan) -> None:

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.backup import BackupSet
-from flotteq_tasks.operations.backup.restore import Preview, Restored
+from flotteq_tasks.operations.backup.restore import Preview
+from flotteq_tasks.operations.backup.swap import Restored
 from flotteq_tasks.operations.backup.trees import Exchanged
 
 SHOWN = 10

@@ -74,7 +74,7 @@ def show_status(console: Console, status: Status) -> None:
     if status.busy:
         console.line("operation    one is at work: inv deploy.status")
     if status.half_done:
-        console.line("operation    one did not end: inv deploy.resume goes on, inv deploy.abort takes it back")
+        console.line(f"operation    one did not end: {status.remedy}")
 
 
 def _certificate(status: Status) -> str:

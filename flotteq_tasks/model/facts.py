@@ -42,7 +42,7 @@ class Facts:
     Sizes are bytes, ``clock`` is Unix seconds on the host. ``active`` names the containers that the edge sends requests
     to, by service; ``secrets`` gives the fingerprint of each secret's newest value, ``edge_files`` the SHA-256 of
     each of the edge's files by its path in the project directory. ``edge_kept``: a switch did not end. ``locked``:
-    an operation is at work.
+    an operation is at work. ``restoring``: set and names of the databases of a restore that has not ended.
     """
 
     engine_version: str = ""
@@ -68,6 +68,7 @@ class Facts:
     certificate: str = ""
     secrets: Mapping[str, str] = field(default_factory=dict)
     scale: Mapping[str, int] = field(default_factory=dict)
+    restoring: Mapping[str, str] = field(default_factory=dict)
     docker_error: str = ""
     compose_error: str = ""
 

@@ -135,6 +135,8 @@ def _each(site: Site, names: Iterable[str], variables: Mapping[str, str], verb: 
         if verb != "stop":
             instances = [one for one in site.engine.facts().instances if one.service in present]
             site.engine.wait_healthy(instances, limit=site.settings.deploy.health_timeout)
+        if verb == "start" and facts.restoring:
+            repair(site, keeper)
         keeper.write(verb, services=present)
     return present
 

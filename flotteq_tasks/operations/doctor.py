@@ -137,7 +137,7 @@ def _stack(site: Site, facts: Facts) -> Iterator[Finding]:
         yield Finding("operation", "one is at work: inv deploy.status")
     elif repair.needs_repair(facts, site.settings.of_kind("rolling")):
         yield Finding("operation", "one did not end: something is half-done", ok=False,
-                      fix="inv deploy.resume goes on, inv deploy.abort takes it back")  # fmt: skip
+                      fix=repair.remedy(facts))  # fmt: skip
     yield Finding("live", facts.release.version if facts.release else "nothing deployed yet")
 
 

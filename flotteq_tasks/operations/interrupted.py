@@ -8,7 +8,7 @@ from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy
 from flotteq_tasks.operations.history import Entry, history
 from flotteq_tasks.operations.lock import locked, who_holds
-from flotteq_tasks.operations.repair import needs_repair, repair
+from flotteq_tasks.operations.repair import needs_repair, remedy, repair
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Progress:
     last: Entry | None
     half_done: bool
     version: str
+    remedy: str = ""
 
 
 def progress(site: Site) -> Progress:
@@ -33,6 +34,7 @@ def progress(site: Site) -> Progress:
         last=past[0] if past else None,
         half_done=half_done,
         version=facts.release.version if facts.release else "",
+        remedy=remedy(facts) if half_done else "",
     )
 
 

@@ -7,6 +7,7 @@ from flotteq_tasks.commands import rollout
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import GOOD
 from flotteq_tasks.operations import edge_files, releases
+from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.lock import Keeper
 
@@ -32,9 +33,17 @@ def _replaced(facts: Facts, one: Instance, rolling: list[str]) -> bool:
 
 
 def needs_repair(facts: Facts, rolling: list[str]) -> bool:
-    """Whether something is half-done: an unrecorded switch, files of another release, containers that serve nobody."""
+    """Whether something is half-done: an unrecorded switch, files of another release, strays, a restore."""
     foreign = facts.release is not None and facts.files_release not in ("", facts.release.id)
-    return _unrecorded(facts) or foreign or bool(strays(facts, rolling))
+    return _unrecorded(facts) or foreign or bool(strays(facts, rolling)) or bool(facts.restoring)
+
+
+def remedy(facts: Facts) -> str:
+    """What to say of something that is half-done."""
+    if not facts.restoring:
+        return "inv deploy.resume goes on, inv deploy.abort takes it back"
+    what = f"a restore of set {facts.restoring['set']}" if facts.restoring.get("set") else "a restore.undo"
+    return f"{what}: inv deploy.abort brings it to an end, so does the next deploy, restore or start"
 
 
 def _unrecorded(facts: Facts) -> bool:
@@ -63,6 +72,9 @@ def repair(site: Site, keeper: Keeper) -> Facts:
         keeper.write("repair", removed=[one.name for one in left])
         site.engine.retire(left)
     site.host.run(rollout.forget_edge(str(site.settings.directory)))
+    if facts.restoring:
+        site.report.warn(settling.settle(site, facts))
+        keeper.write("repair", restore=facts.restoring["next"])
     return site.engine.facts()
 
 

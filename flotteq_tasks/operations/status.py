@@ -8,7 +8,7 @@ from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations import edge_files
 from flotteq_tasks.operations.context import Site
-from flotteq_tasks.operations.repair import needs_repair
+from flotteq_tasks.operations.repair import needs_repair, remedy
 from flotteq_tasks.operations.verification import Answer, verify_domains
 
 
@@ -38,7 +38,7 @@ class Status:
 
     Args:
         busy: an operation is at work.
-        half_done: an operation did not end, and none is at work.
+        half_done: an operation did not end, and none is at work; ``remedy`` says what to do.
     """
 
     environment: str
@@ -55,6 +55,7 @@ class Status:
     maintenance_allowed: tuple[str, ...] = ()
     busy: bool = False
     half_done: bool = False
+    remedy: str = ""
 
     @property
     def ok(self) -> bool:
@@ -68,6 +69,7 @@ def status(site: Site) -> Status:
     facts = site.engine.facts()
     is_issued = edge_files.issued(facts)
     answers = verify_domains(site.settings, verify=is_issued, maintenance=facts.maintenance) if facts.release else []
+    half_done = not facts.locked and needs_repair(facts, site.settings.of_kind("rolling"))
     return Status(
         environment=site.settings.environment,
         host=site.host.name,
@@ -82,7 +84,8 @@ def status(site: Site) -> Status:
         maintenance=facts.maintenance,
         maintenance_allowed=facts.maintenance_allowed,
         busy=facts.locked,
-        half_done=not facts.locked and needs_repair(facts, site.settings.of_kind("rolling")),
+        half_done=half_done,
+        remedy=remedy(facts) if half_done else "",
     )
 
 

@@ -58,6 +58,7 @@ def parse_facts(text: str) -> Facts:
         maintenance=part.get("maintenance", "").startswith("on"),
         maintenance_allowed=tuple(_ALLOWED.findall(part.get("maintenance", ""))),
         locked=part.get("lock", "").strip() == "held",
+        restoring=json.loads(part.get("restoring", "").strip() or "{}"),
         scale=json.loads(part.get("scale", "").strip() or "{}"),
     )
 

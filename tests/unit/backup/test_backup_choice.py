@@ -1,14 +1,13 @@
-"""Which set a person means, and what the swap's script is told."""
+"""Which set a person means, and how an answer's fields are compared."""
 
 import re
 import subprocess
 
 import pytest
 
-from flotteq_tasks.commands import restoring
+from flotteq_tasks.commands import swapping
 from flotteq_tasks.model.backup import BackupSet, choose
 from flotteq_tasks.model.errors import UsageError
-from flotteq_tasks.model.stack import Database, Project
 
 
 def one(name: str, *, verified: bool = True, reason: str = "manual", part: str = "db") -> BackupSet:
@@ -66,7 +65,7 @@ def test_latest_is_never_a_set_that_is_not_verified() -> None:
     ],
 )
 def test_fields_of_an_answer_are_compared_whole(body: str, good: bool) -> None:
-    patterns = restoring.field_patterns({"status": "ok", "database": "connected"})
+    patterns = swapping.field_patterns({"status": "ok", "database": "connected"})
     found = [
         subprocess.run(["grep", "-qE", one], input=body, text=True, check=False).returncode == 0 for one in patterns
     ]
@@ -74,16 +73,5 @@ def test_fields_of_an_answer_are_compared_whole(body: str, good: bool) -> None:
 
 
 def test_special_characters_of_a_value_are_not_a_pattern() -> None:
-    (pattern,) = restoring.field_patterns({"a.version": "1.2+x"})
+    (pattern,) = swapping.field_patterns({"a.version": "1.2+x"})
     assert re.search(r'"version"', pattern) and "1\\.2\\+x" in pattern
-
-
-def test_the_swap_is_told_names_and_limits_as_arguments() -> None:
-    command = restoring.swap(
-        Project("fleet", "fleet.example", "/srv/fleet"), Database("store", "fleet", "live"), next="new", kept="old",
-        consumers=["core", "worker"], edge="front", address="http://CONTAINER:1/h", fields=["a", "b"], limit=9,
-    )  # fmt: skip
-    assert command.argv()[4:] == [
-        "/srv/fleet", "fleet", "store", "fleet", "live", "new", "old", "9", "front", "http://CONTAINER:1/h", "a\nb",
-        "core worker",
-    ]  # fmt: skip

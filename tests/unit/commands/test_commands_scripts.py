@@ -10,12 +10,13 @@ import pytest
 from unit_support import execute, fake_program, shellcheck
 
 import flotteq_tasks.commands
-from flotteq_tasks.commands import batch, certbot, facts, keeper, nginx, postgres, redis, rollout
+from flotteq_tasks.commands import batch, certbot, facts, keeper, nginx, postgres, redis, rollout, swapping
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.shell import Command
-from flotteq_tasks.model.stack import Database
+from flotteq_tasks.model.stack import Database, Project
 
 COMPOSE, DATABASE = Compose("fleet", "/srv/fleet"), Database()
+PROJECT, APPLICATION = Project("fleet", "fleet.example"), swapping.Application(("core",), "front")
 COMMANDS = {
     "facts": facts.read_facts("/d", "p"),
     "keeper": keeper.keeper("/s", lease=1),
@@ -40,6 +41,8 @@ COMMANDS = {
     "nginx reload": nginx.reload(COMPOSE, generation="", taken=1),
     "nginx healthz": nginx.healthz(COMPOSE),
     "maintenance": nginx.maintenance_on("/d"),
+    "swap": swapping.swap(PROJECT, DATABASE, APPLICATION, next="n", kept="k"),
+    "settle": swapping.settle(PROJECT, DATABASE, APPLICATION, next="n", kept="k"),
     "certificate in use": certbot.current("/d"),
     "certificate point": certbot.point("/d", "rel-1"),
     "certificate discard": certbot.discard("/d", "rel-1"),
@@ -49,7 +52,7 @@ MODULES = [
     for found in pkgutil.iter_modules(flotteq_tasks.commands.__path__)
 ]
 # The list of container ids is split on purpose.
-IGNORED = {"facts": "SC2086"}
+IGNORED = dict.fromkeys(("facts", "swap", "settle"), "SC2086")
 
 
 def scripts_of(module: object) -> Iterator[tuple[str, str]]:

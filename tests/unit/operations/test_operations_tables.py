@@ -1,6 +1,8 @@
 """Decisions as tables: facts in, sentences out."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -499,6 +501,34 @@ def test_a_switch_that_was_never_verified_is_taken_back() -> None:
     done, lines, said = _repair(SWITCHED, back)
     assert (done, said) == (["activate r1", "retire fleet-core-2"], SAID)
     assert lines == ['repair {"switched_back": "r2"}', 'repair {"removed": ["fleet-core-2"]}']
+
+
+RESTORING = replace(CLEAN, restoring={"set": "s1", "next": "fleet_restored_1", "kept": "fleet_before_1"})
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("state before\n", "a restore of set s1 did not end; the live database is as it was"),
+        (
+            "state swapped\nunhealthy\n",
+            "a restore of set s1 did not end; its database is live: inv restore.undo brings back the one from before; "
+            "the application does not answer: the maintenance page stays",
+        ),
+    ],
+)
+def test_a_restore_that_did_not_end_is_brought_to_one(output: str, said: str) -> None:
+    engine, events, journal = Engine(RESTORING), Events(), Journal()
+    engine.host = FakeHost({re.compile("swap.lock"): output, "*": ""})
+    repair.repair(Site(fleet(), engine.host, engine, events.report), journal)  # type: ignore[arg-type]
+    assert events.texts(Warned) == [*SAID, said]
+    assert journal.lines == ['repair {"restore": "fleet_restored_1"}']
+
+
+def test_what_is_half_done_is_named() -> None:
+    assert repair.needs_repair(RESTORING, ["core"])
+    assert repair.remedy(RESTORING).startswith("a restore of set s1: inv deploy.abort brings it to an end")
+    assert repair.remedy(SWITCHED) == "inv deploy.resume goes on, inv deploy.abort takes it back"
 
 
 def test_a_release_that_was_recorded_stays() -> None:

@@ -1,0 +1,54 @@
+"""A restore whose client or host died is brought to an end."""
+
+from flotteq_tasks.commands import swapping
+from flotteq_tasks.model.errors import NotPutBack
+from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.operations.context import Site
+
+# What a client that dies leaves in the state directory for the next command to read.
+MARKER = "restore.json"
+
+
+def settle(site: Site, facts: Facts) -> str:
+    """Bring a restore to an end whose client or host died; return what is live now in one sentence.
+
+    Raises:
+        NotPutBack: the database does not run.
+    """
+    left = facts.restoring
+    what = f"a restore of set {left['set']}" if left.get("set") else "a restore.undo"
+    command = swapping.settle(
+        site.settings.project, site.settings.database, application(site, facts), next=left["next"], kept=left["kept"]
+    )
+    done = site.host.run(command, timeout=site.settings.deploy.health_timeout * 4 + 240, check=False)
+    if not done.ok:
+        raise NotPutBack(
+            f"{what} did not end, and cannot be brought to an end: {done.out.strip() or f'exit code {done.code}'}",
+            hint="inv start --service postgres, then inv deploy.abort", details=done.err[-800:],
+        )  # fmt: skip
+    swapped = "state swapped" in done.out
+    live = "its database is live: inv restore.undo brings back the one from before" if swapped else ""
+    said = f"{what} did not end; {live or 'the live database is as it was'}"
+    if "unhealthy" in done.out.splitlines():
+        said += "; the application does not answer: the maintenance page stays"
+    return said
+
+
+def consumer(site: Site) -> str:
+    """The service that uses the database: it runs the migrations, or it is the API."""
+    settings = site.settings
+    if settings.migrations is not None:
+        return settings.migrations.service
+    return next(name for name in settings.of_kind("rolling") if settings.services[name].vhost == "api")
+
+
+def application(site: Site, facts: Facts) -> swapping.Application:
+    """What uses the database, and what it must answer."""
+    spec = site.settings.services[consumer(site)]
+    return swapping.Application(
+        consumers=(consumer(site),),
+        edge=site.settings.of_kind("edge")[0],
+        address=f"http://CONTAINER:{spec.port}{spec.health.path}" if facts.of(consumer(site)) else "",
+        fields=tuple(swapping.field_patterns(spec.health.expect)),
+        limit=site.settings.deploy.health_timeout,
+    )
