@@ -50,6 +50,15 @@ def _row(one: BackupSet, now: datetime) -> tuple[str, ...]:
     )
 
 
+def show_copied(console: Console, found: Mapping[str, Sequence[str]]) -> None:
+    """What went where."""
+    if console.json:
+        console.document({"copied": found})
+        return
+    for name, ids in found.items():
+        console.line(f"{name}: {', '.join(ids) if ids else 'has every verified set already'}")
+
+
 def show_drill(console: Console, found: Mapping[str, Any]) -> None:
     """One sentence about a trial restore."""
     if console.json:
@@ -95,8 +104,8 @@ def show_promises(console: Console, rows: Sequence[Promise]) -> None:
         console.document(document)
         return
     table = [
-        (one.part, "never" if one.age is None else duration(one.age * 3600), f"{one.hours} h", one.set or "-",
-         "kept" if one.kept else "TOO OLD")
+        (one.part, one.where or "host", "never" if one.age is None else duration(one.age * 3600), f"{one.hours} h",
+         one.set or "-", "kept" if one.kept else "TOO OLD")
         for one in rows
     ]  # fmt: skip
-    console.table(("PART", "AGE", "PROMISED", "SET", ""), table)
+    console.table(("PART", "IN", "AGE", "PROMISED", "SET", ""), table)

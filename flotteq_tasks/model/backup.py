@@ -98,6 +98,8 @@ def _noted(found: BackupSet, event: Mapping[str, Any]) -> BackupSet:
             return replace(found, drilled=Drill(event["at"], bool(event["ok"]), float(event["seconds"])))
         case "copied":
             return replace(found, copies=(*found.copies, str(event["to"])))
+        case "lost":
+            return replace(found, copies=tuple(one for one in found.copies if one != event["to"]))
     return found
 
 
@@ -129,12 +131,16 @@ def choose(sets: Iterable[BackupSet], wanted: str, part: str) -> BackupSet:
 
 @dataclass(frozen=True)
 class Promise:
-    """How old the newest verified set of a part may be, and how old it is; ``age`` is None where there is none."""
+    """How old the newest verified set of a part may be, and how old it is; ``age`` is None where there is none.
+
+    ``where``: the name of a copy; empty: on the host itself.
+    """
 
     part: str
     hours: int
     age: float | None
     set: str = ""
+    where: str = ""
 
     @property
     def kept(self) -> bool:
@@ -142,11 +148,16 @@ class Promise:
         return self.age is not None and self.age <= self.hours
 
 
-def promises(sets: Iterable[BackupSet], hours: Mapping[str, int], now: datetime | None = None) -> list[Promise]:
-    """Compare the newest verified set of every part with what was promised. Pure."""
-    present = now or datetime.now(UTC)
+def promises(
+    sets: Iterable[BackupSet], hours: Mapping[str, int], now: datetime | None = None, copies: Iterable[str] = ()
+) -> list[Promise]:
+    """Compare the newest verified set of every part, here and in every copy, with what was promised. Pure."""
+    present, known = now or datetime.now(UTC), list(sets)
     found = []
-    for part, limit in hours.items():
-        newest = next((one for one in reversed(list(sets)) if one.verified and part in one.parts), None)
-        found.append(Promise(part, limit, newest.hours(present) if newest else None, newest.id if newest else ""))
+    for where in ("", *copies):
+        having = [one for one in reversed(known) if one.verified and (not where or where in one.copies)]
+        for part, limit in hours.items():
+            newest = next((one for one in having if part in one.parts), None)
+            age, name = (newest.hours(present), newest.id) if newest else (None, "")
+            found.append(Promise(part, limit, age, name, where))
     return found

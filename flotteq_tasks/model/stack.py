@@ -190,6 +190,32 @@ class Database:
 
 
 @dataclass(frozen=True)
+class CopySettings:
+    """``[backup.copies.NAME]``: another repository that every verified set is copied to.
+
+    Args:
+        repository: as restic writes it: ``sftp:…``, ``rest:…``, ``s3:…``.
+        password: the secret that encrypts it.
+        ssh_key: the secret with the private key for ``sftp:``, its file as one line of base64.
+        host_key: the public key of the ``sftp:`` server.
+        credentials: restic's variables, each with the name of the secret that it gets.
+    """
+
+    __pydantic_config__ = FORBID_UNKNOWN
+
+    repository: str
+    password: str = "restic_password"  # noqa: S105 - a name
+    ssh_key: str = ""
+    host_key: str = ""
+    credentials: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the secrets that it needs."""
+        return tuple(dict.fromkeys(name for name in (self.password, self.ssh_key, *self.credentials.values()) if name))
+
+
+@dataclass(frozen=True)
 class BackupSettings:
     """``[backup]``: the job that takes and restores sets, how old they may become, and its limits.
 
@@ -212,6 +238,7 @@ class BackupSettings:
     stall: int = 120
     timeout: int = 14_400
     jobs: int = 2
+    copies: Mapping[str, CopySettings] = field(default_factory=dict)
 
     @property
     def keep(self) -> tuple[int, ...]:

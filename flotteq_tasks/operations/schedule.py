@@ -7,6 +7,7 @@ from flotteq_tasks.commands import systemd
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import File
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, SettingsError
+from flotteq_tasks.operations.backup.copies import elsewhere
 from flotteq_tasks.operations.backup.job import job_command
 from flotteq_tasks.operations.backup.sets import RESTORING, prepare
 from flotteq_tasks.operations.context import Site, holder
@@ -37,9 +38,11 @@ class Scheduled:
 
 def commands(site: Site) -> dict[str, Command]:
     """What every job runs on the host."""
+    there = elsewhere(site)
+    taking = ["run", "--reason", "scheduled", *there.words]
     return {
-        "backup": job_command(site, ["run", "--reason", "scheduled", "db", "certs"]),
-        "full": job_command(site, ["run", "--reason", "scheduled", "db", "uploads", "certs"]),
+        "backup": job_command(site, [*taking, "db", "certs"], volumes=there.volumes),
+        "full": job_command(site, [*taking, "db", "uploads", "certs"], volumes=there.volumes),
         # With the day of the week every byte of the repository is read once a week.
         "verify": job_command(site, ["verify", "latest", "--data", "weekday"]),
         "drill": job_command(site, ["drill", "latest"], capabilities=RESTORING),

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from flotteq_tasks.model.stack import Service, Settings
+from flotteq_tasks.model.stack import CopySettings, Service, Settings
 from flotteq_tasks.settings import schema
 from flotteq_tasks.settings.composefile import check_compose
 
@@ -18,6 +18,8 @@ LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 SHALLOW = frozenset(
     {"/home", "/usr/local", "/usr/bin", "/usr/lib", "/usr/share", "/var/lib", "/var/log", "/var/backups"}
 )
+# Ways to a repository that lies elsewhere, as restic names them.
+COPY_KINDS = ("sftp", "rest", "s3", "b2", "azure", "gs", "swift")
 AT_LEAST = {
     "health_timeout": 1,
     "drain": 0,
@@ -214,6 +216,28 @@ def _backup(settings: Settings) -> Iterator[Finding]:
         value = getattr(backup, key)
         if value < 1:
             yield ("backup", key), f"{value} is less than 1"
+    for name, copy in backup.copies.items():
+        for key, message in _copy(settings, name, copy):
+            yield ("backup", "copies", name, key), message
+
+
+def _copy(settings: Settings, name: str, copy: CopySettings) -> Iterator[tuple[str, str]]:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        yield "repository", f'"{name}" is no name of a copy: use a-z, 0-9 and -'
+    kind, _, rest = copy.repository.partition(":")
+    if kind not in COPY_KINDS or not rest:
+        yield "repository", f'"{copy.repository}" is none of {", ".join(f"{one}:…" for one in COPY_KINDS)}'
+    elif urlsplit(rest if "://" in rest else f"//{rest}").password:
+        yield "repository", "has a password in it: put it into a secret and name that in credentials"
+    if kind == "sftp":
+        if not copy.ssh_key:
+            yield "ssh_key", "is missing: the secret that holds the private key"
+        if not re.fullmatch(r"[a-z0-9@.-]+ [A-Za-z0-9+/=]+", copy.host_key):
+            yield "host_key", "must be the server's public key, such as ssh-ed25519 AAAA…: ssh-keyscan -t ed25519 HOST"
+    for secret in copy.secrets:
+        if secret not in settings.secrets:
+            key = next((one for one in ("password", "ssh_key") if getattr(copy, one) == secret), "credentials")
+            yield key, f'no secret "{secret}": add it to [secrets]'
 
 
 def _refers(settings: Settings, path: schema.Path, name: str, kind: str) -> Iterator[Finding]:

@@ -57,17 +57,56 @@ def list_(c: Context, *, env: str = "", json: bool = False) -> None:
     show_sets(call.console, sets(call.site))
 
 
-@task(help={"set": SET_HELP, "data": "also read this part of all data: 1/7, 100%", "env": ENV_HELP})
-def verify(c: Context, *, set: str = "latest", data: str = "", env: str = "") -> None:
+@task(
+    help={
+        "set": SET_HELP,
+        "data": "also read this part of all data: 1/7, 100%",
+        "copy": "read it from this copy instead",
+        "env": ENV_HELP,
+    }
+)
+def verify(c: Context, *, set: str = "latest", data: str = "", copy: str = "", env: str = "") -> None:
     """Read a set back to its last byte.
 
     Exit code 5: it is damaged; from then on it does not count.
     """
-    from flotteq_tasks.operations.backup import sets
+    from flotteq_tasks.operations.backup import copies, sets
 
     call = app(env)
-    found = sets.verify(call.site, set, data, os.environ)
+    found = copies.verify(call.site, copy, set, os.environ) if copy else sets.verify(call.site, set, data, os.environ)
     call.console.line(f"set {found['id']} is whole: {', '.join(found['parts'])}")
+
+
+@task(help={"to": "a name of [backup.copies]; empty: all", "env": ENV_HELP, "json": JSON_HELP})
+def copy(c: Context, *, to: str = "", env: str = "", json: bool = False) -> None:
+    """Copy the verified sets to the off-site repositories.
+
+    Nothing is ever removed there. What fails there leaves the sets on the host as they are.
+    """
+    from flotteq_tasks.console.backup_results import show_copied
+    from flotteq_tasks.operations.backup import copies
+
+    call = app(env, json=json)
+    show_copied(call.console, copies.copy(call.site, to, os.environ))
+
+
+@task(
+    help={
+        "copy": "a name of [backup.copies]; needed where there are several",
+        "set": "an id, the beginning of one, or latest: the newest there",
+        "env": ENV_HELP,
+    }
+)
+def fetch(c: Context, *, copy: str = "", set: str = "latest", env: str = "") -> None:
+    """Bring a set back from an off-site repository.
+
+    Into the host's own, and read back. For a host that has lost its sets.
+    """
+    from flotteq_tasks.operations.backup import copies
+
+    call = app(env)
+    found = copies.fetch(call.site, copy, set, os.environ)
+    call.console.line(f"set {found['id']} is here and whole: {', '.join(found['parts'])}")
 
 
 @task(help={"set": SET_HELP, "env": ENV_HELP, "json": JSON_HELP})

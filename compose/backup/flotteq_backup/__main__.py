@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flotteq_backup import backup, drill, manifest, restore, retention, trees
-from flotteq_backup.errors import Failed, NotVerified, Unknown
+from flotteq_backup import backup, copies, drill, manifest, restore, retention, trees
+from flotteq_backup.copies import Copy
+from flotteq_backup.errors import Failed, NotCopied, NotVerified, Unknown
 from flotteq_backup.ledger import Ledger, alone
 from flotteq_backup.restic import Restic
 from flotteq_backup.say import say
@@ -20,7 +21,8 @@ class Program:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.store = Restic(settings.name)
+        key = str(settings.secrets / "restic_password")
+        self.store = Restic(settings.name, place=str(settings.repository), key=key)
         self.ledger = Ledger(settings.place / "ledger.jsonl")
 
     def run(self, given: argparse.Namespace) -> Any:
@@ -31,11 +33,37 @@ class Program:
             say.warn(f"removed {len(left)} snapshots of a backup that did not end")
         self.learn()
         taking = backup.Taking(self.settings, self.store, self.ledger, given.reason, given.keep_days)
-        return taking.take(part for part in PARTS if part in given.part)
+        entry = taking.take(part for part in PARTS if part in given.part)
+        try:
+            copies.send_all(self.settings, self.store, self.ledger, given.to)
+        except Failed as error:
+            raise NotCopied(
+                f"set {entry['id']} is good on the host, but {error.message}", hint=error.hint, details=error.details
+            ) from error
+        return entry
+
+    def copy(self, given: argparse.Namespace) -> Any:
+        """Copy every verified set to other repositories that do not have it."""
+        self.store.ensure()
+        self.learn()
+        return {"copied": copies.send_all(self.settings, self.store, self.ledger, given.to)}
+
+    def fetch(self, given: argparse.Namespace) -> Any:
+        """Bring a set back from another repository, and read it back."""
+        (copy,) = given.to
+        away = copy.open(self.settings.name)
+        with say.step(f"open {copy.name}"):
+            self.store.ensure(like=away)
+        with say.step("fetch") as note:
+            found = copies.bring(self.store, away, copy, given.id, self.settings.name)
+            note.text = found
+        return self.verify(argparse.Namespace(id=found, data="", to=[]))
 
     def verify(self, given: argparse.Namespace) -> Any:
         """Read a set back, and check the repository."""
         chosen = self.choose(given.id)
+        if given.to:
+            return self._verify_copy(given.to[0], chosen)
         try:
             with say.step("read back") as note:
                 document = self.document(chosen)
@@ -52,6 +80,13 @@ class Program:
                 f"set {chosen['id']} is damaged: {error.message}", hint="inv backup.all", details=error.details
             ) from error
         self.ledger.add("verified", id=document["id"], ok=True)
+        return {"id": document["id"], "parts": sorted(document["parts"])}
+
+    def _verify_copy(self, copy: Copy, chosen: dict[str, Any]) -> Any:
+        away = copy.open(self.settings.name)
+        with say.step(f"read back from {copy.name}") as note:
+            document = copies.document(self.store, away, chosen, copy.name)
+            note.text = backup.verify(away, document)
         return {"id": document["id"], "parts": sorted(document["parts"])}
 
     def restore_db(self, given: argparse.Namespace) -> Any:
@@ -146,15 +181,25 @@ class Program:
         document = manifest.load(self.store, entry["manifest"])
         if document["name"] != self.settings.name:
             raise Unknown(f"set {document['id']} is one of {document['name']}, not of {self.settings.name}")
+        for part, one in document["parts"].items():
+            # A set that came from another repository has other snapshots here than when it was taken.
+            one["snapshot"] = entry["parts"][part]["snapshot"]
         return document
 
     def learn(self) -> None:
         """Enter sets that the repository has and the ledger does not: it came from another place."""
         known = {one.get("manifest") for one in self.ledger.events()}
         for snapshot in self.store.snapshots("part=manifest"):
-            if snapshot["id"] not in known:
-                document = manifest.load(self.store, snapshot["id"])
-                entry = manifest.entry(document, verified=False, seconds=0)
+            if snapshot["id"] in known:
+                continue
+            document = manifest.load(self.store, snapshot["id"])
+            entry = manifest.entry(document, verified=False, seconds=0)
+            known_as = copies.firsts(self.store, f"run={entry['id']}")
+            here = {name: id_ for id_, first in known_as.items() for name in (id_, first)}
+            parts = entry["parts"].values()
+            if all(one["snapshot"] in here for one in parts):
+                for one in parts:
+                    one["snapshot"] = here[one["snapshot"]]
                 self.ledger.add("set", **entry, manifest=snapshot["id"], problem="found in the repository")
 
 
@@ -170,11 +215,16 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("part", nargs="+", choices=PARTS)
     run.add_argument("--reason", default="manual")
     run.add_argument("--keep-days", type=int, default=0)
+    copy = commands.add_parser("copy", help="copy verified sets to other repositories")
+    fetch = commands.add_parser("fetch", help="bring a set back from another repository")
+    fetch.add_argument("id", nargs="?", default="latest")
     verify = commands.add_parser("verify", help="read a set back and check the repository")
     verify.add_argument("id", nargs="?", default="latest")
     verify.add_argument(
         "--data", default="", help="read this part of all data, such as 1/7 or 100%%; weekday: today's seventh"
     )
+    for command in (run, copy, fetch, verify):
+        command.add_argument("--to", type=Copy.read, action="append", default=[], help="another repository, as JSON")
     for name, words in (("restore-tree", "restore files"), ("undo-tree", "take a restore of files back")):
         tree = commands.add_parser(name, help=words)
         tree.add_argument("part", choices=PARTS[1:])

@@ -31,6 +31,12 @@ class NotVerified(Failed):
     code = NOT_VERIFIED
 
 
+class NotCopied(Failed):
+    """A set is good here, but another repository does not have it."""
+
+    code = NOT_VERIFIED
+
+
 class Busy(Failed):
     """Another backup or restore runs."""
 

@@ -63,7 +63,10 @@ def _note(found: dict[str, Any], event: dict[str, Any]) -> None:
     elif kind == "drilled":
         found["drilled"] = {"at": event["at"], "ok": event["ok"], "seconds": event["seconds"]}
     elif kind == "copied":
-        found.setdefault("copies", []).append(event["to"])
+        found["copies"] = [*found.get("copies", ()), event["to"]]
+    elif kind == "lost":
+        found["copies"] = [one for one in found.get("copies", ()) if one != event["to"]]
+        found["lost"] = [*found.get("lost", ()), event["to"]]
     elif kind == "keep":
         found["keep"] = event["keep"]
 

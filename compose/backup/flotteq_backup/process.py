@@ -3,27 +3,36 @@
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flotteq_backup.errors import Failed
 
 LIMIT = 600
 
 
-def run(words: Sequence[str], *, limit: float = LIMIT, text: str = "", good: Sequence[int] = (0,)) -> str:
+def run(
+    words: Sequence[str],
+    *,
+    limit: float = LIMIT,
+    text: str = "",
+    good: Sequence[int] = (0,),
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Run a program to its end and return its standard output.
 
     Args:
         limit: seconds; afterwards its whole process group is killed.
         text: its standard input.
         good: exit codes that are no failure.
+        environment: more variables for it.
 
     Raises:
         Failed: another exit code, or the limit; the details are the program's last words.
     """
     process = subprocess.Popen(
-        list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+        list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env={**os.environ, **(environment or {})},
+    )  # fmt: skip
     try:
         out, err = process.communicate(text.encode(), timeout=limit)
     except subprocess.TimeoutExpired:

@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +16,8 @@ from flotteq_backup.relay import Gate, Relayed, relay
 
 INCOMPLETE, ABSENT, LOCKED, WRONG_KEY = 3, 10, 11, 12
 PIECE = 1 << 20
+# Seconds in which a repository must open: restic itself tries for a quarter of an hour.
+PROBE = 120
 
 
 @dataclass(frozen=True)
@@ -37,33 +39,60 @@ class Restic:
     Args:
         host: written into every snapshot; never the container's own name, which changes.
         options: in front of every command.
+        place: the repository as restic writes it, with the file of its key; empty: as the environment says.
+        environment: its credentials.
     """
 
     host: str
     options: tuple[str, ...] = ()
+    place: str = ""
+    key: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def ensure(self) -> bool:
+    def ensure(self, like: "Restic | None" = None) -> bool:
         """Make the repository where there is none; return whether it was made.
 
+        Args:
+            like: another one, between which and this one sets are copied: both cut data at the same places then.
+
         Raises:
-            Failed: another key made it, or it is damaged.
+            Failed: another key made it, it is damaged, or it does not answer.
         """
         try:
-            self._run("cat", "config")
+            self._run("cat", "config", limit=PROBE)
         except Failed as error:
             # Before 0.17 every failure is 1: then its words tell.
             if f"code {WRONG_KEY}" in error.message or "wrong password" in error.details:
                 raise Failed(
-                    "the repository does not open with this restic_password: another key made it",
-                    hint="put the key that made it into the secret restic_password",
+                    f"the repository does not open with this {Path(self.key or 'restic_password').name}: another key "
+                    "made it",
+                    hint=f"put the key that made it into the secret {Path(self.key or 'restic_password').name}",
                 ) from error
             if f"code {ABSENT}" not in error.message and "Is there a repository" not in error.details:
                 raise
-            self._run("init")
+            if like is None:
+                self._run("init")
+            else:
+                self._run("init", *like.source(), "--copy-chunker-params", other=like)
             return True
-        # The caller holds the lock of the whole repository: whoever left one here is dead.
-        self._run("unlock", "--remove-all")
+        # Here the caller holds the lock of the whole repository: whoever left one is dead. Elsewhere others may work.
+        self._run("unlock", *([] if self.is_elsewhere else ["--remove-all"]))
         return False
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it lies behind a network."""
+        return ":" in self.place
+
+    def source(self) -> list[str]:
+        """The words that name this repository as the one that is copied from."""
+        return ["--from-repo", self.place, "--from-password-file", self.key]
+
+    def copy(self, source: "Restic", snapshots: Iterable[str]) -> None:
+        """Copy snapshots of another repository into this one; those that are here already are left out."""
+        ids = list(snapshots)
+        if ids:
+            self._run("copy", "--retry-lock", "10m", *source.source(), *ids, limit=4 * 3600, other=source)
 
     def snapshots(self, *tags: str) -> list[dict[str, Any]]:
         """Snapshots that carry all tags, oldest first."""
@@ -126,7 +155,10 @@ class Restic:
 
     def _read_to(self, sink: IO[bytes], snapshot: str, path: str, *, archive: bool, limit: float) -> tuple[str, int]:
         words = self._words("dump", *(["--archive", "tar"] if archive else []), snapshot, path)
-        reader = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+        reader = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            env={**os.environ, **self.environment},
+        )  # fmt: skip
         assert reader.stdout and reader.stderr  # noqa: S101
         clock = threading.Timer(limit, process.kill, [reader])
         clock.start()
@@ -173,10 +205,13 @@ class Restic:
         self._run("prune", "--max-unused", "5%", limit=4 * 3600)
 
     def _words(self, *words: str) -> list[str]:
-        return ["restic", "--quiet", *self.options, *words] if "--json" not in words else ["restic", *words]
+        where = ["--repo", self.place, "--password-file", self.key] if self.place else []
+        return ["restic", *([] if "--json" in words else ["--quiet"]), *where, *self.options, *words]
 
-    def _run(self, *words: str, limit: float = 900) -> str:
-        return process.run(self._words(*words), limit=limit)
+    def _run(self, *words: str, limit: float = 900, other: "Restic | None" = None) -> str:
+        options, environment = (other.options, other.environment) if other else ((), {})
+        both = {**environment, **self.environment}
+        return process.run([*self._words(*words), *options], limit=limit, environment=both)
 
 
 def _tags(tags: Iterable[str]) -> str:

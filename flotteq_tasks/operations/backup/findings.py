@@ -8,6 +8,7 @@ from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.doctor import Finding
 
 LEAST_FREE = 0.1
+_TAKE = "inv backup.all"
 
 
 def findings(site: Site) -> list[Finding]:
@@ -17,6 +18,7 @@ def findings(site: Site) -> list[Finding]:
     return [
         *_job(site, facts.secrets, facts.release.images if facts.release else {}),
         *_place(site, seen),
+        _copies(site),
         *_ages(site),
     ]
 
@@ -57,10 +59,19 @@ def _place(site: Site, seen: str) -> Iterator[Finding]:
                   fix="timedatectl set-ntp true")  # fmt: skip
 
 
+def _copies(site: Site) -> Finding:
+    names = ", ".join(site.settings.backup.copies)
+    return Finding(
+        "copies", names or "none: a lost host takes its backups along", ok=bool(names),
+        fix="[backup.copies.NAME] in flotteq.toml: docs/BACKUPS.md, Off-site copies",
+    )  # fmt: skip
+
+
 def _ages(site: Site) -> Iterator[Finding]:
     for one in sets.status(site):
         age = "never" if one.age is None else f"{one.age:.0f} h ago, set {one.set}"
-        yield Finding(f"{one.part} verified", f"{age}; promised: {one.hours} h", ok=one.kept, fix="inv backup.all")
+        what, fix = (f"{one.part} in {one.where}", "inv backup.copy") if one.where else (f"{one.part} verified", _TAKE)
+        yield Finding(what, f"{age}; promised: {one.hours} h", ok=one.kept, fix=fix)
     damaged = [one for one in sets.sets(site) if not one.verified]
     if damaged:
         yield Finding(

@@ -114,8 +114,8 @@ def prune(site: Site, variables: Mapping[str, str], *, dry_run: bool, many: bool
 
 
 def status(site: Site, *, now: datetime | None = None) -> list[Promise]:
-    """The newest verified set of every part, beside what was promised."""
-    return promises(sets(site), hours(site), now or datetime.now(UTC))
+    """The newest verified set of every part, on the host and in every copy, beside what was promised."""
+    return promises(sets(site), hours(site), now or datetime.now(UTC), site.settings.backup.copies)
 
 
 def hours(site: Site) -> dict[str, int]:

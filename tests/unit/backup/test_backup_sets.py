@@ -118,6 +118,22 @@ def test_a_promise_is_kept_by_the_newest_verified_set_only(tmp_path: Path) -> No
     assert kept.kept
 
 
+def test_a_copy_promises_what_the_host_promises(tmp_path: Path) -> None:
+    ledger = written(
+        tmp_path,
+        taken("old", hours=30),
+        {"event": "copied", "id": "old", "to": "offsite"},
+        taken("new"),
+        {"event": "copied", "id": "new", "to": "offsite"},
+        {"event": "lost", "id": "new", "to": "offsite"},
+    )
+    found = promises(read_ledger(ledger.path.read_text()), {"db": 26}, NOW, ["offsite", "vault"])
+    assert [(one.where, one.set, one.kept) for one in found] == [
+        ("", "new", True), ("offsite", "old", False), ("vault", "", False),
+    ]  # fmt: skip
+    assert ledger.sets()["new"]["copies"] == []
+
+
 def test_two_programs_do_not_work_on_one_repository(tmp_path: Path) -> None:
     with alone(tmp_path), pytest.raises(Busy), alone(tmp_path):
         raise AssertionError("two at once")

@@ -31,6 +31,7 @@ TABLES = {
     "secrets.NAME": stack.SecretSpec,
     "database": stack.Database,
     "backup": stack.BackupSettings,
+    "backup.copies.NAME": stack.CopySettings,
     "schedule": stack.ScheduleSettings,
     "migrations": stack.Migrations,
     "deploy": stack.DeploySettings,
@@ -56,7 +57,7 @@ def type_text(kind: object) -> str:
         inner = type_text(typing.get_args(kind)[0])
         return "array of strings" if inner == "string" else f"array of {inner.replace('array', 'arrays')}"
     if typing.get_origin(kind) is Mapping:
-        return "table of strings"
+        return "table of tables" if dataclasses.is_dataclass(typing.get_args(kind)[1]) else "table of strings"
     if dataclasses.is_dataclass(kind):
         return "table"
     return {str: "string", int: "integer", float: "number", bool: "true or false"}[kind]

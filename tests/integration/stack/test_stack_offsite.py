@@ -1,0 +1,176 @@
+"""Copies elsewhere: SFTP as another account, and a store that lets nobody delete."""
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.stack import Stack, wait_for
+
+pytestmark = pytest.mark.stack
+
+PLACE, VAULT, HOME = "/var/backups/flotteq", "/srv/vault", "/home/nosudo/flotteq"
+_SETTINGS = """
+[secrets.offsite_ssh_key]
+source = "supplied"
+[secrets.vault_user]
+source = "supplied"
+[secrets.vault_password]
+source = "supplied"
+[secrets.vault_key]
+source = "generated"
+
+[environments.sandbox.backup.copies.offsite]
+repository = "sftp:nosudo@{address}:{home}"
+ssh_key = "offsite_ssh_key"
+host_key = "{host_key}"
+
+[environments.sandbox.backup.copies.vault]
+repository = "rest:http://{address}:8123/flotteq/"
+password = "vault_key"
+credentials = {{ RESTIC_REST_USERNAME = "vault_user", RESTIC_REST_PASSWORD = "vault_password" }}
+"""
+_SERVE = f"""
+command -v rclone >/dev/null || apt-install rclone >/dev/null
+mkdir -p {VAULT}; rm -rf {HOME}
+systemctl is-active -q vault || systemd-run -q --unit=vault --property=Restart=always \
+  rclone serve restic --append-only --addr :8123 --user vault --pass s3same {VAULT}
+"""
+
+
+def listed(stack: Stack) -> dict[str, dict[str, Any]]:
+    return {one["id"]: one for one in json.loads(stack.inv("backup.list", "--json").ok().out)}
+
+
+def snapshots(stack: Stack, place: str) -> int:
+    return int(stack.host(f"ls {place}/snapshots | wc -l").out)
+
+
+@pytest.fixture(scope="module")
+def there(stack: Stack) -> Iterator[str]:
+    """Two other repositories in the settings, and what they need on the host; the address of both."""
+    stack.host(_SERVE, timeout=300)
+    address = stack.host("docker network inspect flotteq_network --format '{{(index .IPAM.Config 0).Gateway}}'").out
+    key, words = "/root/offsite", "cat /etc/ssh/ssh_host_ed25519_key.pub"
+    authorized = "/home/nosudo/.ssh/authorized_keys"
+    stack.host(
+        f"test -f {key} || ssh-keygen -q -t ed25519 -N '' -f {key}; cp -p {authorized} {key}.kept; "
+        f"cat {key}.pub >>{authorized}"
+    )
+    settings, host_key = stack.project / "flotteq.local.toml", " ".join(stack.host(words).out.split()[:2])
+    before = settings.read_text()
+    settings.write_text(before + _SETTINGS.format(address=address.strip(), home=HOME, host_key=host_key))
+    private = base64.b64encode(stack.host(f"cat {key}").out.encode()).decode()
+    for name, value in (("offsite_ssh_key", private), ("vault_user", "vault"), ("vault_password", "s3same")):
+        stack.inv("secrets.set", name, stdin=value).ok()
+    stack.inv("secrets.generate").ok()
+    stack.inv("secrets.push").ok()
+    yield address.strip()
+    settings.write_text(before)
+    stack.host(f"systemctl stop vault; rm -rf {VAULT} {HOME}; mv {key}.kept {authorized}; rm -f {key} {key}.pub")
+    for name in ("offsite_ssh_key", "vault_user", "vault_password", "vault_key"):
+        stack.host(f"rm -f /opt/flotteq/secrets/{name} /opt/flotteq/secrets/{name}.*")
+        stack.secret_file(name).unlink()
+
+
+@pytest.fixture(scope="module")
+def copied(stack: Stack, there: str) -> str:
+    """A set of everything that is in both."""
+    taken = json.loads(stack.inv("backup.all", "--json").ok().out)["id"]
+    found = json.loads(stack.inv("backup.copy", "--json").ok().out)["copied"]
+    assert taken in found["offsite"] and taken in found["vault"]
+    return str(taken)
+
+
+def test_every_verified_set_is_copied_once_and_it_is_known_where(stack: Stack, copied: str) -> None:
+    assert sorted(listed(stack)[copied]["copies"]) == ["offsite", "vault"]
+    assert "offsite, vault" in stack.inv("backup.list").ok().out
+    assert stack.inv("backup.copy").ok().out.count("has every verified set already") == 2
+    promised = json.loads(stack.inv("backup.status", "--json").ok().out)["parts"]
+    assert {(one["where"], one["kept"]) for one in promised} == {("", True), ("offsite", True), ("vault", True)}
+    assert f"set {copied} is whole" in stack.inv("backup.verify", "--copy", "vault", "--set", copied).ok().out
+
+
+def test_a_copy_that_is_behind_is_said(stack: Stack, copied: str) -> None:
+    """The ledger is told that nothing was copied."""
+    stack.host(f"cd {PLACE}; cp -p ledger.jsonl ledger.kept; sed -i '/\"copied\"/d' ledger.jsonl")
+    try:
+        found = json.loads(stack.inv("backup.status", "--json").ended(5).out)["parts"]
+        assert {(one["where"], one["kept"]) for one in found} == {("", True), ("offsite", False), ("vault", False)}
+    finally:
+        stack.host(f"mv {PLACE}/ledger.kept {PLACE}/ledger.jsonl")
+
+
+def test_the_vault_refuses_to_delete_and_retention_here_does_not_need_it_to(
+    stack: Stack, there: str, copied: str
+) -> None:
+    count = snapshots(stack, f"{VAULT}/flotteq")
+    forget = f"""
+      image=$(cd /opt/flotteq; sed -n 's/^BACKUP_IMAGE=//p' .env | tr -d \\"\\')
+      docker run --rm --network flotteq_network -v /opt/flotteq/secrets:/s:ro --entrypoint restic \
+        -e RESTIC_REST_USERNAME=vault -e RESTIC_REST_PASSWORD=s3same "$image" --repo rest:http://{there}:8123/flotteq/ \
+        --password-file /s/vault_key forget --keep-last 1 --group-by host --prune"""
+    refused = stack.host(forget, check=False)
+    assert (refused.code, "403" in refused.err + refused.out) == (1, True), refused.err
+    assert snapshots(stack, f"{VAULT}/flotteq") == count
+    stack.host(f"""sed -i '/"{copied}"/!s/"created": "2[0-9-]*T/"created": "2019-01-01T/' {PLACE}/ledger.jsonl""")
+    stack.host("cd /opt/flotteq; cp -p .env .env.kept; sed -i \"s/^BACKUP_KEEP=.*/BACKUP_KEEP='1 0 0 0 0'/\" .env")
+    try:
+        assert json.loads(stack.inv("backup.prune", "--many", "--json").ok().out)["remove"]
+    finally:
+        stack.host("cd /opt/flotteq; mv .env.kept .env")
+    assert snapshots(stack, f"{VAULT}/flotteq") == count
+    assert stack.inv("backup.copy").ok().out.count("has every verified set already") == 2
+
+
+def test_a_store_that_does_not_answer_leaves_the_sets_and_the_other_copy_alone(stack: Stack, copied: str) -> None:
+    stack.inv("schedule.install").ok()
+    stack.host("systemctl stop vault")
+    started = time.monotonic()
+    try:
+        done = stack.inv("schedule.run-now", "backup", timeout=400).ended(1)
+        refused = stack.inv("backup.copy", timeout=400).ended(1)
+    finally:
+        stack.host(_SERVE.replace(f"rm -rf {HOME}", "true"))
+        stack.inv("schedule.remove", "--yes").ok()
+    assert "is good on the host, but the copy vault failed" in done.err
+    assert "the copy vault failed: 172" in refused.err and "inv backup.copy" in refused.err
+    assert time.monotonic() - started < 100
+    newest = next(iter(listed(stack).values()))
+    assert (newest["reason"], newest["verified"], newest["copies"]) == ("scheduled", True, ["offsite"])
+    assert "exit code 5" in stack.host("tail -n 20 /opt/flotteq/state/journal.jsonl").out
+    wait_for(lambda: stack.inv("backup.copy").code == 0, "the vault to take it")
+    assert sorted(listed(stack)[newest["id"]]["copies"]) == ["offsite", "vault"]
+
+
+def test_another_host_key_is_refused(stack: Stack, copied: str) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAtQ2lXbBzYh0l5bIbqVGM5cVvYwqvYrzGnB2zdfzUdx"
+    variables = {"FLOTTEQ__BACKUP__COPIES__OFFSITE__HOST_KEY": key}
+    done = stack.inv("backup.copy", "--to", "offsite", variables=variables, timeout=200).ended(1)
+    assert "the copy offsite failed" in done.err
+
+
+def test_a_missing_secret_is_named_before_anything_runs(stack: Stack, copied: str) -> None:
+    variables = {"FLOTTEQ__BACKUP__COPIES__VAULT__PASSWORD": "other"}
+    assert 'no secret "other"' in stack.inv("backup.copy", variables=variables).ended(2).err
+    stack.host("mv /opt/flotteq/secrets/vault_key /root/vault_key")
+    try:
+        assert "does not have the secrets of the copies: vault_key" in stack.inv("backup.copy").ended(2).err
+    finally:
+        stack.host("mv /root/vault_key /opt/flotteq/secrets/vault_key")
+
+
+def test_a_host_that_lost_its_sets_gets_them_back_and_can_restore_them(stack: Stack, copied: str) -> None:
+    name = "offsite"
+    stack.host(f"mv {PLACE} {PLACE}.kept")
+    try:
+        assert "no set 19990101" in stack.inv("backup.fetch", "--copy", name, "--set", "19990101").ended(2).err
+        assert f"set {copied} is here and whole" in stack.inv("backup.fetch", "--copy", name, "--set", copied).ok().out
+        assert json.loads(stack.inv("backup.drill", "--json").ok().out)["parts"] == ["certs", "db", "uploads"]
+        # Its identity goes along: it is not copied back as another set.
+        stack.inv("backup.copy", "--to", name).ok()
+        assert listed(stack)[copied]["copies"] == [name]
+    finally:
+        stack.host(f"rm -rf {PLACE}; mv {PLACE}.kept {PLACE}")
