@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from flotteq_tasks.commands import postgres
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError
 from flotteq_tasks.model.stack import Migrations
+from flotteq_tasks.operations.backup import predeploy
 from flotteq_tasks.operations.context import Site
 
 
@@ -17,14 +18,16 @@ def has_tables(site: Site) -> bool:
 
 
 def dump(site: Site, release: str) -> str:
-    """Dump the database to the host's backup directory and read the dump's table of contents back.
+    """Take a set of the database; without a backup job, dump it to a file and read its table of contents back.
 
     Returns:
-        a note; empty where the database has no table: then there is no file.
+        a note; empty where the database has no table: then there is neither.
 
     Raises:
-        CommandFailed: the dump failed or cannot be read back; no file is left.
+        FlotteqError: it failed; nothing is left.
     """
+    if predeploy.possible(site):
+        return predeploy.take(site, release)
     path = f"{site.settings.project.backups}/pre-deploy/{release}.dump"
     command = postgres.dump_to_file(site.engine.containers, site.settings.database, path)
     size = site.host.run(command, timeout=3600).out.strip().splitlines()[-1]

@@ -25,6 +25,10 @@ class Unknown(Failed):
     code = USAGE
 
 
+class Empty(Failed):
+    """The database has no table: there is nothing to be taken."""
+
+
 class NotVerified(Failed):
     """What was read back is not what was written."""
 

@@ -67,6 +67,8 @@ def _note(found: dict[str, Any], event: dict[str, Any]) -> None:
     elif kind == "lost":
         found["copies"] = [one for one in found.get("copies", ()) if one != event["to"]]
         found["lost"] = [*found.get("lost", ()), event["to"]]
+    elif kind == "manifest":
+        found["manifest"] = event["manifest"]
     elif kind == "keep":
         found["keep"] = event["keep"]
 

@@ -1,20 +1,48 @@
 """What a set is: enough to prove after a restore that everything is there."""
 
 import json
+import os
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from flotteq_backup.relay import Gate
 from flotteq_backup.restic import Restic
 from flotteq_backup.settings import MANIFEST
 
+# Manifests of sets that were taken in a hurry wait here for the next run.
+PENDING = "manifests"
 
-def save(store: Restic, document: dict[str, Any], tags: list[str]) -> str:
+
+def tags(name: str, part: str) -> list[str]:
+    """What a snapshot of a set carries."""
+    return [f"run={name}", f"part={part}"]
+
+
+def save(store: Restic, document: dict[str, Any]) -> str:
     """Put a manifest into the repository beside its set; return the snapshot."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(document, file, sort_keys=True)
         file.flush()
-        return store.save_stream(["cat", file.name], MANIFEST, tags, Gate(b"{", 2)).snapshot
+        gate = Gate(b"{", 2)
+        return store.save_stream(["cat", file.name], MANIFEST, tags(document["id"], "manifest"), gate).snapshot
+
+
+def keep(place: Path, document: dict[str, Any]) -> None:
+    """Leave a manifest beside the repository, whole or not at all, until ``waiting`` is asked."""
+    folder = place / PENDING
+    folder.mkdir(mode=0o700, exist_ok=True)
+    part = folder / f"{document['id']}.part"
+    with part.open("w") as file:
+        json.dump(document, file, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(part.with_suffix(".json"))
+
+
+def waiting(place: Path) -> list[Path]:
+    """Manifests that are not in the repository yet, oldest first."""
+    return sorted((place / PENDING).glob("*.json"))
 
 
 def load(store: Restic, snapshot: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flotteq_tasks.commands import rollout
-from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.commands.shell import Command, chain
 from flotteq_tasks.model.errors import ExitCode, FlotteqError, HostUnreachable, SettingsError
 from flotteq_tasks.model.events import Report, StepDone, StepFailed, StepStarted
 from flotteq_tasks.operations.context import Site
@@ -21,6 +21,7 @@ class _Heard:
     """The container's lines: progress for people, one result at the end."""
 
     report: Report
+    steps: bool = True
     result: tuple[str, dict[str, Any]] | None = None
     step: str = ""
     other: list[str] = field(default_factory=list)
@@ -29,6 +30,8 @@ class _Heard:
         """Take one line of either stream."""
         kind, _, rest = text.partition(" ")
         match kind:
+            case "@@step" | "@@done" if not self.steps:
+                return
             case "@@step":
                 self.step = rest
                 self.report.sink(StepStarted(rest))
@@ -61,16 +64,27 @@ def job_command(
 
 
 def run_job(
-    site: Site, words: Iterable[str], *, capabilities: Iterable[str] = (), volumes: Iterable[str] = ()
+    site: Site,
+    words: Iterable[str],
+    *,
+    capabilities: Iterable[str] = (),
+    volumes: Iterable[str] = (),
+    first: Command | None = None,
+    steps: bool = True,
 ) -> dict[str, Any]:
     """Run one command of the container's program; its steps are reported. Return its result.
+
+    Args:
+        first: runs before it, in the same round trip.
+        steps: whether its steps are reported.
 
     Raises:
         FlotteqError: it failed; the exit code is the program's own.
         HostUnreachable: it ended without a result.
     """
-    heard = _Heard(site.report)
+    heard = _Heard(site.report, steps=steps)
     command = job_command(site, words, capabilities=capabilities, volumes=volumes)
+    command = chain(first, command) if first else command
     done = site.host.follow(command, heard.line, timeout=site.settings.backup.timeout + GRACE)
     if heard.result is None:
         raise _silent(site, heard, done.code)
@@ -94,6 +108,12 @@ def _silent(site: Site, heard: _Heard, code: int) -> FlotteqError:
         return FlotteqError(
             f"{site.host.name}: the image of the backups is not there: the live release is older than it",
             hint="inv build --version v1.0.0 && inv push --version v1.0.0 && inv deploy --version v1.0.0",
+            details=details,
+        )
+    if "unrecognized arguments" in details or "invalid choice" in details:
+        return FlotteqError(
+            f"{site.host.name}: the image of the backups is older than this program",
+            hint="build and deploy a version with this program (--skip-backup deploys an old one)",
             details=details,
         )
     if code == -1:

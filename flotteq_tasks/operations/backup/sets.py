@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flotteq_tasks.commands.backup import private_directory
+from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.model.backup import BackupSet, Promise, promises, read_ledger
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.context import Site, holder
@@ -42,7 +43,12 @@ def take_locked(site: Site, keeper: Keeper, parts: Iterable[str], *, reason: str
 
 def prepare(site: Site) -> None:
     """Make the directory of the backups, for root alone: Docker would make it for everybody."""
-    site.host.run(private_directory(site.settings.project.backups))
+    site.host.run(preparation(site))
+
+
+def preparation(site: Site) -> Command:
+    """The command of ``prepare``, for a round trip with others."""
+    return private_directory(site.settings.project.backups)
 
 
 def sets(site: Site) -> list[BackupSet]:

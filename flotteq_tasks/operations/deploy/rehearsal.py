@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from flotteq_tasks.commands import nginx, postgres, rollout
 from flotteq_tasks.model.stack import Service
 from flotteq_tasks.operations import assets, edge_files, releases
+from flotteq_tasks.operations.backup import predeploy
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.deploy.preparation import Preparation, rehearsed
 from flotteq_tasks.operations.deploy.request import DeployRequest
@@ -58,7 +59,9 @@ def _files(prepared: Preparation, rolling: list[str]) -> Iterator[tuple[str, str
 
 def _data(prepared: Preparation) -> Iterator[tuple[str, str]]:
     settings, request, containers = prepared.site.settings, prepared.request, prepared.site.engine.containers
-    if not request.skip_backup:
+    if not request.skip_backup and predeploy.possible(prepared.site):
+        yield "backup", str(predeploy.command(prepared.site, prepared.release.id))
+    elif not request.skip_backup:
         path = f"{settings.project.backups}/pre-deploy/{prepared.release.id}.dump"
         yield "backup", str(postgres.dump_to_file(containers, settings.database, path))
     if settings.migrations and not request.skip_migrations:

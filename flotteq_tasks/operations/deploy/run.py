@@ -8,6 +8,7 @@ from dataclasses import replace
 from flotteq_tasks.model.errors import FlotteqError, HostUnreachable
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations import releases, verification
+from flotteq_tasks.operations.backup import predeploy
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy.preparation import Preparation
 from flotteq_tasks.operations.deploy.request import Deployed, DeployRequest
@@ -55,7 +56,8 @@ def rollback(site: Site, to: str, variables: Mapping[str, str]) -> Deployed:
             site.report.warn(f"migration {name} stays: {target.version} runs on the newer schema")
         since = releases.first_with(known, crossed)
         if since is not None:
-            dump = f"{site.settings.project.backups}/pre-deploy/{since.id}.dump"
+            file = f"{site.settings.project.backups}/pre-deploy/{since.id}.dump"
+            dump = predeploy.before(site, since.id) or file
             when = since.created[:16].replace("T", " ")
             site.report.warn(
                 f"to restore the database from before them ({dump}) would lose all written since {when} UTC"

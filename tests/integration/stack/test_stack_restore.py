@@ -1,6 +1,7 @@
 """A restore of the database: exactly what was dumped, the former one kept, nothing changed when anything is wrong."""
 
 import json
+import re
 import shlex
 import signal
 from typing import Any
@@ -100,7 +101,6 @@ def test_without_a_yes_nothing_happens_and_the_differences_are_shown(stack: Stac
 def test_an_unknown_set_is_refused(stack: Stack) -> None:
     before = stack.snapshot()
     assert "there is no set 1999" in stack.inv("restore.db", "--from", "1999", "--yes").ended(2).err
-    assert "no verified set pre-deploy" in stack.inv("restore.db", "--from", "pre-deploy", "--yes").err
     assert difference(before, stack.snapshot()) == []
 
 
@@ -249,3 +249,24 @@ def test_lost_certificates_come_back_and_are_served(stack: Stack) -> None:
     stack.inv("ssl.status").ok()
     assert "good; not due" in stack.inv("ssl.renew").ok().out
     stack.inv("restore.finalize", "--yes").ok()
+
+
+def test_the_way_back_behind_a_migration_is_the_set_from_before_it(stack: Stack) -> None:
+    version, before = "v7.0.0", plates(stack)
+    if not stack.published(version):
+        stack.publish(version, "EXTRA_MIGRATION=colour")
+    stack.inv("deploy", "--version", version, "--soak", "0").ok()
+    add(stack, "SINCE")
+    said = re.search(r"\(inv restore\.db --from (\S+)\)", stack.inv("rollback").ok().err)
+    assert said is not None
+    listed = next(one for one in json.loads(stack.inv("backup.list", "--json").ok().out) if one["id"] == said[1])
+    assert listed["verified"] is True and listed["keep_days"] == 14
+    assert listed["reason"].startswith("pre-deploy ") and listed["reason"].endswith(version)
+    assert stack.host(f"ls {PLACE}/pre-deploy", check=False).out == ""
+    done = stack.inv("restore.db", "--from", "pre-deploy", "--yes", "--json").ok()
+    assert json.loads(done.out)["set"] == said[1]
+    assert plates(stack) == before
+    columns = "copy (select column_name from information_schema.columns where table_name = 'vehicles') to stdout"
+    assert "extra_colour" not in stack.inv("psql", "--command", columns).ok().out.split()
+    stack.inv("restore.finalize", "--yes").ok()
+    stack.inv("backup.verify", "--set", said[1]).ok()

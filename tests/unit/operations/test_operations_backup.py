@@ -13,6 +13,8 @@ from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.errors import ExitCode, FlotteqError, SettingsError
 from flotteq_tasks.model.events import StepDone, StepFailed, StepStarted, Warned
 from flotteq_tasks.model.stack import Service, ServiceBuild
+from flotteq_tasks.operations import database
+from flotteq_tasks.operations.backup import predeploy
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.context import Site
 
@@ -73,3 +75,42 @@ def test_without_a_job_in_the_settings_nothing_runs() -> None:
     with pytest.raises(SettingsError, match=r"no services\.backup"):
         run_job(where, ["run", "db"])
     assert host.transcript == []
+
+
+TAKEN = '@@ok {"id": "20261124T021700Z-aaaa", "size": 20480, "parts": {}}'
+
+
+def test_a_deploys_set_is_taken_in_one_round_trip_and_tagged_with_its_release() -> None:
+    where, host, events = site("@@step db", "@@done 0.1 db: 3 tables", "@@warn old", TAKEN)
+    assert database.dump(where, "r2") == "set 20261124T021700Z-aaaa, 20 KiB"
+    (command,) = host.transcript
+    assert command.startswith("install -d -m 700 /var/backups/fleet && ")
+    assert "run --quick --reason 'pre-deploy r2' --keep-days=14 db" in command.replace("'\"'\"'", "'")
+    assert [type(one) for one in events.seen] == [Warned]
+
+
+def test_of_an_empty_database_a_deploy_takes_no_set() -> None:
+    where, _, _ = site('@@ok {"id": "", "parts": {}}')
+    assert database.dump(where, "r1") == ""
+
+
+def test_an_image_that_is_older_than_this_program_is_named() -> None:
+    where, _, _ = site("flotteq-backup: error: unrecognized arguments: --quick", code=2)
+    with pytest.raises(FlotteqError, match="the image of the backups is older than this program"):
+        database.dump(where, "r2")
+
+
+def test_without_a_job_a_deploy_dumps_to_a_file() -> None:
+    where, host, _ = site(services=fleet().services)
+    host.script = {"*": "2048\n"}
+    assert database.dump(where, "r2") == "2 KiB in /var/backups/fleet/pre-deploy/r2.dump"
+
+
+def test_the_set_from_before_a_release_is_found_by_its_tag() -> None:
+    where, host, _ = site()
+    rest = {"created": "2026-11-24T02:17:00+00:00", "version": "v1", "parts": {}, "size": 1, "added": 1, "seconds": 1}
+    named = (("a", "pre-deploy r1"), ("b", "pre-deploy r2"), ("c", "manual"))
+    lines = [{"event": "set", "id": name, "reason": reason, "verified": True, **rest} for name, reason in named]
+    host.files["/var/backups/fleet/ledger.jsonl"] = "".join(f"{json.dumps(one)}\n" for one in lines)
+    assert predeploy.before(where, "r2") == "inv restore.db --from b"
+    assert predeploy.before(where, "r3") == ""
