@@ -25,6 +25,12 @@ def remove(ids: Iterable[str]) -> Command:
     return Command("docker", "rm", "--force", ids)
 
 
+def users(volume: str) -> Command:
+    """Services of the running containers that have a volume, one a line."""
+    label = '{{.Label "com.docker.compose.service"}}'
+    return Command("docker", "ps", "--filter", f"volume={volume}", "--format", label)
+
+
 def volume_create(name: str, labels: Mapping[str, str]) -> Command:
     """Create a named volume; nothing happens where it exists."""
     return Command("docker", "volume", "create", [f"--label={key}={value}" for key, value in labels.items()], name)

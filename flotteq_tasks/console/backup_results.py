@@ -35,7 +35,7 @@ def show_sets(console: Console, rows: Sequence[BackupSet]) -> None:
 
 def _row(one: BackupSet, now: datetime) -> tuple[str, ...]:
     drilled = "-" if one.drilled is None else f"{one.drilled.seconds:.0f} s" if one.drilled.ok else "FAILED"
-    parts = ",".join(part for part in PARTS if part in one.parts)
+    parts = ",".join(sorted(one.parts, key=lambda part: (part not in PARTS, (*PARTS, part).index(part), part)))
     return (
         one.id,
         duration(max(0.0, one.hours(now) * 3600)),

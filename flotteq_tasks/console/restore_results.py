@@ -8,6 +8,7 @@ from flotteq_tasks.model.backup import BackupSet
 from flotteq_tasks.operations.backup.restore import Preview
 from flotteq_tasks.operations.backup.swap import Restored
 from flotteq_tasks.operations.backup.trees import Exchanged
+from flotteq_tasks.operations.backup.volumes import Volume
 
 SHOWN = 10
 
@@ -35,6 +36,21 @@ def question_of_files(found: BackupSet, hours: float, part: str, environment: st
         f"The {part} of {environment} become those of set {found.id}: {duration(max(0.0, hours * 3600))} old, "
         f"{size(found.parts[part])}, {state}. The present ones are put aside."
     )
+
+
+def question_of_volume(volume: Volume, found: tuple[BackupSet, float] | None, environment: str) -> str:
+    """What a restore of a volume would change."""
+    stopped = f" {', '.join(volume.services)} is stopped meanwhile." if volume.services else ""
+    if found is None:
+        return f"The files of {volume.name} of {environment} from before the last restore are put back.{stopped}"
+    return question_of_files(*found, volume.part, environment) + stopped
+
+
+def show_volume(console: Console, done: Exchanged) -> None:
+    """One sentence, and how to go back."""
+    of = f"those of set {done.set}" if done.set else "the ones from before"
+    console.line(f"files of {done.part} are {of}; the former ones are in .flotteq-restore/{done.before}")
+    console.line(f"inv volumes.restore --name {done.part} --undo brings them back, inv restore.finalize removes them")
 
 
 def show_exchanged(console: Console, done: Exchanged) -> None:

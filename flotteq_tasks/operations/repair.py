@@ -42,7 +42,7 @@ def remedy(facts: Facts) -> str:
     """What to say of something that is half-done."""
     if not facts.restoring:
         return "inv deploy.resume goes on, inv deploy.abort takes it back"
-    what = f"a restore of set {facts.restoring['set']}" if facts.restoring.get("set") else "a restore.undo"
+    what = settling.named(facts.restoring)
     return f"{what}: inv deploy.abort brings it to an end, so does the next deploy, restore or start"
 
 
@@ -74,7 +74,7 @@ def repair(site: Site, keeper: Keeper) -> Facts:
     site.host.run(rollout.forget_edge(str(site.settings.directory)))
     if facts.restoring:
         site.report.warn(settling.settle(site, facts))
-        keeper.write("repair", restore=facts.restoring["next"])
+        keeper.write("repair", restore=settling.named(facts.restoring))
     return site.engine.facts()
 
 

@@ -1,7 +1,9 @@
 """The program's commands. Each holds the repository's lock, speaks its result as JSON and ends with its exit code."""
 
 import argparse
+import dataclasses
 import json
+import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -127,6 +129,7 @@ class Program:
         """Restore a set's files beside those that are there, compare them, and exchange both."""
         document = self.document(self.choose(given.id, given.part))
         root, stamp = Path(given.place), f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        trees.finish(root)
         with say.step("restore beside") as note:
             incoming = trees.beside(root, "new")
             note.text = trees.restore(self.store, document["parts"][given.part], incoming)
@@ -141,12 +144,28 @@ class Program:
     def undo_tree(self, given: argparse.Namespace) -> Any:
         """Exchange the files with those from before the last restore; once more: the other way round."""
         root = Path(given.place)
+        trees.finish(root)
         kept = trees.former(root)
         if not kept:
             raise Failed(f"there are no {given.part} from before a restore")
         stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         trees.exchange(root, kept[-1], root / trees.KEPT / f"before-{stamp}")
         return {"id": "", "part": given.part, "before": f"before-{stamp}"}
+
+    def finish_tree(self, given: argparse.Namespace) -> Any:
+        """Bring an exchange to its end that was cut off; remove what was being restored when there was none."""
+        root = Path(given.place)
+        count = trees.finish(root)
+        shutil.rmtree(root / trees.KEPT / "new", ignore_errors=True)
+        return {"part": given.part, "exchanged": bool(count)}
+
+    def run_volume(self, given: argparse.Namespace) -> Any:
+        """Take a set of one directory that is mounted for this run."""
+        self.store.ensure()
+        self.catch_up()
+        settings = dataclasses.replace(self.settings, sources={given.part: given.place})
+        taking = backup.Taking(settings, self.store, self.ledger, given.reason, given.keep_days)
+        return taking.take([given.part])
 
     def prune(self, given: argparse.Namespace) -> Any:
         """Remove the sets that retention does not keep, and the data that no other needs."""
@@ -246,6 +265,11 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("--reason", default="manual")
     run.add_argument("--keep-days", type=int, default=0)
     run.add_argument("--quick", action="store_true", help="before a deploy: the database alone, not read back")
+    volume = commands.add_parser("run-volume", help="take a set of one directory")
+    volume.add_argument("part")
+    volume.add_argument("--place", default="/src/volume")
+    volume.add_argument("--reason", default="manual")
+    volume.add_argument("--keep-days", type=int, default=0)
     copy = commands.add_parser("copy", help="copy verified sets to other repositories")
     fetch = commands.add_parser("fetch", help="bring a set back from another repository")
     fetch.add_argument("id", nargs="?", default="latest")
@@ -256,9 +280,12 @@ def arguments() -> argparse.ArgumentParser:
     )
     for command in (run, copy, fetch, verify):
         command.add_argument("--to", type=Copy.read, action="append", default=[], help="another repository, as JSON")
-    for name, words in (("restore-tree", "restore files"), ("undo-tree", "take a restore of files back")):
+    for name, words in (
+        ("restore-tree", "restore files"), ("undo-tree", "take a restore of files back"),
+        ("finish-tree", "end a restore of files that was cut off"),
+    ):  # fmt: skip
         tree = commands.add_parser(name, help=words)
-        tree.add_argument("part", choices=PARTS[1:])
+        tree.add_argument("part")
         tree.add_argument("--place", default="/restore")
         if name == "restore-tree":
             tree.add_argument("id")

@@ -1,6 +1,7 @@
 """Directories: restored into an empty place, compared with the snapshot, exchanged with what is there."""
 
 import ctypes
+import json
 import os
 import shutil
 import ssl
@@ -89,6 +90,7 @@ def check_certificates(root: Path) -> str:
 
 # Inside the directory itself: only there a rename is one step. Nobody but root looks into it, backups leave it out.
 KEPT = ".flotteq-restore"
+PLAN = "exchange.json"
 _AT_FDCWD, _EXCHANGE = -100, 2
 
 
@@ -105,20 +107,49 @@ def beside(root: Path, name: str) -> Path:
 def exchange(root: Path, incoming: Path, outgoing: Path) -> int:
     """Put what is in one place below a directory into it, and what was in it into another; return how many entries.
 
-    Each entry is switched in one step: there is never a moment without one of the two.
+    Each entry is switched in one step: there is never a moment without one of the two. What is to be done is written
+    down first: whoever is cut off leaves it for ``finish``.
     """
-    outgoing.mkdir(mode=0o700)
-    old = {path.name for path in root.iterdir()} - {KEPT}
-    new = {path.name for path in incoming.iterdir()}
-    for name in sorted(old & new):
-        _exchange(root / name, incoming / name)
-        (incoming / name).rename(outgoing / name)
-    for name in sorted(new - old):
-        (incoming / name).rename(root / name)
-    for name in sorted(old - new):
-        (root / name).rename(outgoing / name)
-    incoming.rmdir()
-    return len(old | new)
+    plan = {
+        "incoming": incoming.name,
+        "outgoing": outgoing.name,
+        "new": {path.name: path.lstat().st_ino for path in incoming.iterdir()},
+        "old": sorted({path.name for path in root.iterdir()} - {KEPT}),
+    }
+    path = root / KEPT / PLAN
+    part = path.with_suffix(".part")
+    with part.open("w") as file:
+        json.dump(plan, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    return finish(root)
+
+
+def finish(root: Path) -> int:
+    """Bring an exchange to its end that was written down; return how many entries, 0 where none was."""
+    path = root / KEPT / PLAN
+    if not path.is_file():
+        return 0
+    plan = json.loads(path.read_text())
+    incoming, outgoing = root / KEPT / plan["incoming"], root / KEPT / plan["outgoing"]
+    outgoing.mkdir(mode=0o700, exist_ok=True)
+    for name, number in sorted(plan["new"].items()):
+        arrived = os.path.lexists(root / name) and (root / name).lstat().st_ino == number
+        if name in plan["old"]:
+            if not arrived:
+                _exchange(root / name, incoming / name)
+            if os.path.lexists(incoming / name):
+                (incoming / name).rename(outgoing / name)
+        elif not arrived:
+            (incoming / name).rename(root / name)
+    for name in plan["old"]:
+        if name not in plan["new"] and os.path.lexists(root / name):
+            (root / name).rename(outgoing / name)
+    if incoming.is_dir():
+        incoming.rmdir()
+    path.unlink()
+    return len({*plan["new"], *plan["old"]})
 
 
 def former(root: Path) -> list[Path]:

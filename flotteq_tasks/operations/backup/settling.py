@@ -1,12 +1,36 @@
 """A restore whose client or host died is brought to an end."""
 
+import json
+from collections.abc import Mapping
+
 from flotteq_tasks.commands import swapping
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host.base import File
 from flotteq_tasks.model.errors import NotPutBack
 from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.operations.backup.job import run_job
+from flotteq_tasks.operations.backup.sets import RESTORING
 from flotteq_tasks.operations.context import Site
 
 # What a client that dies leaves in the state directory for the next command to read.
 MARKER = "restore.json"
+
+
+def mark(site: Site, **left: str) -> None:
+    """Leave word of what is under way."""
+    site.host.write(f"{site.state}/{MARKER}", File(f"{json.dumps(left)}\n".encode(), mode=0o600))
+
+
+def unmark(site: Site) -> None:
+    """Nothing is under way any more."""
+    site.host.run(Command("rm", "-f", f"{site.state}/{MARKER}"))
+
+
+def named(left: Mapping[str, str]) -> str:
+    """What the word says that was left."""
+    if left.get("part"):
+        return f"a {left['what']} of {left['part']}"
+    return f"a restore of set {left['set']}" if left.get("set") else "a restore.undo"
 
 
 def settle(site: Site, facts: Facts) -> str:
@@ -16,7 +40,9 @@ def settle(site: Site, facts: Facts) -> str:
         NotPutBack: the database does not run.
     """
     left = facts.restoring
-    what = f"a restore of set {left['set']}" if left.get("set") else "a restore.undo"
+    what = named(left)
+    if left.get("part"):
+        return f"{what} did not end: {_settle_files(site, left)}"
     command = swapping.settle(
         site.settings.project, site.settings.database, application(site, facts), next=left["next"], kept=left["kept"]
     )
@@ -31,6 +57,20 @@ def settle(site: Site, facts: Facts) -> str:
     said = f"{what} did not end; {live or 'the live database is as it was'}"
     if "unhealthy" in done.out.splitlines():
         said += "; the application does not answer: the maintenance page stays"
+    return said
+
+
+def _settle_files(site: Site, left: Mapping[str, str]) -> str:
+    said = "nothing was changed"
+    if left.get("place"):
+        words, volumes = ["finish-tree", left["part"]], [f"{left['place']}:/restore"]
+        found = run_job(site, words, capabilities=RESTORING, volumes=volumes)
+        said = "the exchange is complete" if found["exchanged"] else "no entry is half exchanged"
+    stopped = left.get("stopped", "").split()
+    if stopped:
+        site.host.run(site.engine.containers.start(stopped), timeout=180)
+        said += f"; started: {', '.join(stopped)}"
+    unmark(site)
     return said
 
 

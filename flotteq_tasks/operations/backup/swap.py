@@ -1,16 +1,14 @@
 """Two databases exchange their names, and the application's containers are replaced behind it."""
 
-import json
 from dataclasses import dataclass, field, replace
 
 from flotteq_tasks.commands import restoring, rollout, swapping
-from flotteq_tasks.commands.shell import Command
-from flotteq_tasks.host.base import File
 from flotteq_tasks.model.errors import ExitCode, FlotteqError, NotPutBack, Unhealthy
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.operations import edge_files, verification
-from flotteq_tasks.operations.backup.settling import MARKER, application, consumer
+from flotteq_tasks.operations.backup import settling
+from flotteq_tasks.operations.backup.settling import application, consumer
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.deploy.preparation import memory_bytes
 from flotteq_tasks.operations.deploy.surge import check_containers
@@ -65,13 +63,12 @@ class Exchange:
 
     def mark(self, note: StepNote) -> None:
         """Leave word of what is under way."""
-        text = json.dumps({"next": self.next, "kept": self.done.before, "set": self.done.set})
-        self.site.host.write(f"{self.site.state}/{MARKER}", File(f"{text}\n".encode(), mode=0o600))
+        settling.mark(self.site, next=self.next, kept=self.done.before, set=self.done.set)
         note.text = f"{self.next} will be {self.done.database}"
 
     def unmark(self) -> None:
         """Nothing is under way any more."""
-        self.site.host.run(Command("rm", "-f", f"{self.site.state}/{MARKER}"))
+        settling.unmark(self.site)
 
     def swap(self, note: StepNote) -> None:
         """Exchange the names behind the maintenance page."""

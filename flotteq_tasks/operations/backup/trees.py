@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 from flotteq_tasks.commands import restoring
 from flotteq_tasks.model.backup import BackupSet, choose
+from flotteq_tasks.model.errors import FlotteqError, HostUnreachable
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.operations import tls
+from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.backup.sets import RESTORING, mounted, sets, take_locked
 from flotteq_tasks.operations.context import Site, holder
@@ -50,6 +52,7 @@ def restore_tree(
         repair(site, keeper)
         run = _Restore(site, keeper, found, part, skip_backup)
         run_steps(run.steps(), site.report, keeper)
+        settling.unmark(site)
         keeper.last_words("restored", set=found.id, part=part, before=run.done.before)
     return run.done
 
@@ -62,9 +65,16 @@ def undo_tree(site: Site, part: str, variables: Mapping[str, str]) -> Exchanged:
     """
     with locked(site, holder(f"restore.{part} --undo", variables)) as keeper:
         facts = repair(site, keeper)
-        done = _undo(site, part)
+        try:
+            done = _undo(site, part)
+        except HostUnreachable:
+            raise
+        except FlotteqError:
+            settling.unmark(site)
+            raise
         if part == "certs":
             tls.install(site, facts)
+        settling.unmark(site)
         keeper.write("restore.undo", part=part, before=done.before)
     return done
 
@@ -72,6 +82,9 @@ def undo_tree(site: Site, part: str, variables: Mapping[str, str]) -> Exchanged:
 def clear(site: Site) -> list[str]:
     """Remove the files that restores put aside; return the parts that had some. The caller holds the lock."""
     places = {part: mounted(site, part) for part in ("uploads", "certs")}
+    prefix = f"{site.settings.project.name}_"
+    own = {name for name in site.engine.facts().volumes if name.startswith(prefix)}
+    places |= {name.removeprefix(prefix): name for name in sorted(own - set(places.values()))}
     done = site.host.run(restoring.clear_trees(places.values()), timeout=600)
     gone = done.out.split()
     return [part for part, place in places.items() if place in gone]
@@ -109,6 +122,7 @@ class _Restore:
     def exchange(self, note: StepNote) -> None:
         """Restore beside, compare, exchange."""
         place = mounted(self.site, self.part)
+        settling.mark(self.site, what="restore", part=self.part, place=place)
         found = run_job(
             self.site, ["restore-tree", self.part, self.set.id], capabilities=RESTORING, volumes=[f"{place}:/restore"]
         )
@@ -119,6 +133,7 @@ class _Restore:
         """Put the former files back, if they were exchanged."""
         if self.done.before:
             _undo(self.site, self.part)
+        settling.unmark(self.site)
 
     def install(self, note: StepNote) -> None:
         """Let the edge serve the restored certificate, where it is another one."""
@@ -129,5 +144,6 @@ class _Restore:
 
 def _undo(site: Site, part: str) -> Exchanged:
     place = mounted(site, part)
+    settling.mark(site, what="restore", part=part, place=place)
     found = run_job(site, ["undo-tree", part], capabilities=RESTORING, volumes=[f"{place}:/restore"])
     return Exchanged("", part, str(found["before"]))

@@ -251,6 +251,35 @@ def test_lost_certificates_come_back_and_are_served(stack: Stack) -> None:
     stack.inv("restore.finalize", "--yes").ok()
 
 
+def test_any_volume_comes_back_and_nothing_that_runs_is_torn(stack: Stack) -> None:
+    def mark(value: str = "") -> str:
+        words = f"set mark {value}" if value else "get mark"
+        return stack.inv("redis-cli", "--command", words).ok().out.strip()
+
+    mark("one")
+    assert "would be torn" in stack.inv("volumes.backup", "--name", "redis_data").ended(2).err
+    taken = json.loads(stack.inv("volumes.backup", "--name", "redis_data", "--stop", "--json").ok().out)["id"]
+    mark("two")
+    here = ("volumes.restore", "--name", "redis_data", "--yes")
+    assert "redis runs on redis_data" in stack.inv(*here, "--from", taken).ended(2).err
+    stack.inv(*here, "--from", taken, "--stop", "--skip-backup").ok()
+    assert mark() == "one"
+    stack.inv(*here, "--undo", "--stop").ok()
+    assert mark() == "two"
+    running = stack.inv.spawn(*here, "--from", taken, "--stop", "--skip-backup")
+    running.says("  restore …")
+    running.kill(signal.SIGKILL)
+    running.wait(10)
+    assert "a restore of redis_data: inv deploy.abort" in stack.inv("deploy.status").out
+    assert "started: redis" in stack.inv("deploy.abort").ok().err
+    wait_for(lambda: mark() in ("one", "two"), "redis to answer")
+    wait_for(lambda: _connected(stack), "the API to answer")
+    assert "half-done" not in stack.inv("deploy.status").ok().out
+    stack.inv("restore.finalize", "--yes").ok()
+    volume = "/var/lib/docker/volumes/flotteq_redis_data/_data"
+    assert stack.host(f"ls -d {volume}/.flotteq-restore", check=False).out == ""
+
+
 def test_the_way_back_behind_a_migration_is_the_set_from_before_it(stack: Stack) -> None:
     version, before = "v7.0.0", plates(stack)
     if not stack.published(version):

@@ -1,6 +1,7 @@
 """Directories that are exchanged, and certificates that certbot could renew."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flotteq_backup import trees
@@ -29,6 +30,38 @@ def test_what_is_there_and_what_comes_change_places_and_back(tmp_path: Path) -> 
     assert trees.former(tmp_path) == [before]
     trees.exchange(tmp_path, before, tmp_path / trees.KEPT / "before-2")
     assert held(tmp_path) == old
+
+
+@pytest.mark.parametrize("turn", range(1, 8))
+def test_an_exchange_that_is_cut_off_anywhere_is_brought_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: int
+) -> None:
+    old, new = {"both/a": "1", "only-old": "2", "file": "3"}, {"both/b": "4", "only-new/c": "5", "file": "6"}
+    fill(tmp_path, old)
+    incoming = trees.beside(tmp_path, "new")
+    fill(incoming, new)
+    moves = iter(range(1, 99))
+
+    def cut(move: Any) -> Any:
+        def moved(*words: Any) -> Any:
+            if next(moves) == turn:
+                raise KeyboardInterrupt
+            return move(*words)
+
+        return moved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trees, "_exchange", cut(trees._exchange))
+        patch.setattr(Path, "rename", cut(Path.rename))
+        with pytest.raises(KeyboardInterrupt):
+            trees.exchange(tmp_path, incoming, tmp_path / trees.KEPT / "before-1")
+    written_down = turn > 1
+    assert bool(trees.finish(tmp_path)) == written_down
+    assert held(tmp_path) == (new if written_down else old)
+    before = tmp_path / trees.KEPT / "before-1"
+    if written_down:
+        assert {str(one.relative_to(before)) for one in before.rglob("*") if one.is_file()} == set(old)
+    assert trees.finish(tmp_path) == 0
 
 
 def test_a_place_beside_is_empty_again(tmp_path: Path) -> None:

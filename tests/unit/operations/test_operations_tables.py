@@ -522,7 +522,7 @@ def test_a_restore_that_did_not_end_is_brought_to_one(output: str, said: str) ->
     engine.host = FakeHost({re.compile("swap.lock"): output, "*": ""})
     repair.repair(Site(fleet(), engine.host, engine, events.report), journal)  # type: ignore[arg-type]
     assert events.texts(Warned) == [*SAID, said]
-    assert journal.lines == ['repair {"restore": "fleet_restored_1"}']
+    assert journal.lines == ['repair {"restore": "a restore of set s1"}']
 
 
 def test_what_is_half_done_is_named() -> None:
