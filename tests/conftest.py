@@ -24,6 +24,7 @@ _FILES = (
     "test_stack_restore",
     "test_stack_schedule",
     "test_stack_offsite",
+    "test_stack_escrow",
     "test_stack_disaster",
     "test_stack_rotation",
     "test_stack_bad_input",

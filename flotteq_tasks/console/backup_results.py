@@ -8,6 +8,7 @@ from typing import Any
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.backup import PARTS, BackupSet, Promise
+from flotteq_tasks.operations.backup.escrow import Written
 from flotteq_tasks.operations.schedule import Scheduled
 
 
@@ -68,6 +69,16 @@ def show_drill(console: Console, found: Mapping[str, Any]) -> None:
         f"set {found['id']} was restored and is what was backed up: {', '.join(found['parts'])}, "
         f"{found['rows']} rows · {found['seconds']:.1f} s"
     )
+
+
+def show_kit(console: Console, found: Written) -> None:
+    """Where the kit lies and what to do with it."""
+    if console.json:
+        console.document(asdict(found))
+        return
+    for one in found.recipients:
+        console.line(f"opens for {one}")
+    console.line(f"{found.path}: {len(found.files)} files. Keep it where neither this machine nor the host is.")
 
 
 def show_pruned(console: Console, found: Mapping[str, Any]) -> None:

@@ -238,6 +238,8 @@ class BackupSettings:
     stall: int = 120
     timeout: int = 14_400
     jobs: int = 2
+    escrow: bool = True
+    recipients: tuple[str, ...] = ()
     copies: Mapping[str, CopySettings] = field(default_factory=dict)
 
     @property

@@ -7,9 +7,10 @@ from flotteq_tasks.commands import systemd
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import File
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, SettingsError
+from flotteq_tasks.operations.backup import escrow
 from flotteq_tasks.operations.backup.copies import elsewhere
 from flotteq_tasks.operations.backup.job import job_command
-from flotteq_tasks.operations.backup.sets import RESTORING, prepare
+from flotteq_tasks.operations.backup.sets import RESTORING, prepare, sets
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import locked
 from flotteq_tasks.operations.names import unknown
@@ -50,8 +51,11 @@ def commands(site: Site) -> dict[str, Command]:
     }
 
 
-def install(site: Site, variables: Mapping[str, str]) -> list[str]:
+def install(site: Site, variables: Mapping[str, str], *, without_escrow: bool = False) -> list[str]:
     """Put the timers on the host and start them; again: what changed is changed. Return their names.
+
+    Args:
+        without_escrow: let them take the first set although only this host could read it.
 
     Raises:
         PreflightFailed: the host has no systemd.
@@ -60,6 +64,7 @@ def install(site: Site, variables: Mapping[str, str]) -> list[str]:
     settings, jobs = site.settings, schedule.jobs(site.settings)
     units = schedule.unit_texts(settings)
     with locked(site, holder("schedule.install", variables)) as keeper:
+        escrow.require(site, variables, first=not sets(site), without=without_escrow)
         with site.report.step("check") as note:
             _check(site)
             note.text = f"{len(jobs)} times understood"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ENV_HELP = "environment of flotteq.toml (default: FLOTTEQ_ENV, else production)"
 JSON_HELP = "one JSON document on standard output"
 YES_HELP = "do not ask"
+ESCROW_HELP = "take the first set although nobody but this host could open it"
 
 _hosts: dict[str, "Host"] = {}
 

@@ -6,45 +6,45 @@ from collections.abc import Sequence
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, app
+from flotteq_tasks.tasks._app import ENV_HELP, ESCROW_HELP, JSON_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
 SET_HELP = "a set of `inv backup.list`, the beginning of its id, or latest"
 
 
-def _take(parts: Sequence[str], what: str, env: str, *, json: bool) -> None:
+def _take(parts: Sequence[str], what: str, env: str, *, json: bool, without_escrow: bool) -> None:
     from flotteq_tasks.console.backup_results import show_taken
     from flotteq_tasks.operations.backup.sets import take
 
     call = app(env, json=json)
-    show_taken(call.console, take(call.site, parts, what, os.environ))
+    show_taken(call.console, take(call.site, parts, what, os.environ, without_escrow=without_escrow))
 
 
-@task(help={"env": ENV_HELP, "json": JSON_HELP})
-def db(c: Context, *, env: str = "", json: bool = False) -> None:
+@task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
+def db(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
     """Back up the database, and read it back.
 
     Exit code 5: the set is there, but not verified.
     """
-    _take(["db"], "backup.db", env, json=json)
+    _take(["db"], "backup.db", env, json=json, without_escrow=without_escrow)
 
 
-@task(help={"env": ENV_HELP, "json": JSON_HELP})
-def uploads(c: Context, *, env: str = "", json: bool = False) -> None:
+@task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
+def uploads(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
     """Back up the uploaded files, and read them back."""
-    _take(["uploads"], "backup.uploads", env, json=json)
+    _take(["uploads"], "backup.uploads", env, json=json, without_escrow=without_escrow)
 
 
-@task(help={"env": ENV_HELP, "json": JSON_HELP})
-def certs(c: Context, *, env: str = "", json: bool = False) -> None:
+@task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
+def certs(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
     """Back up the certificates, and read them back."""
-    _take(["certs"], "backup.certs", env, json=json)
+    _take(["certs"], "backup.certs", env, json=json, without_escrow=without_escrow)
 
 
-@task(name="all", help={"env": ENV_HELP, "json": JSON_HELP})
-def all_(c: Context, *, env: str = "", json: bool = False) -> None:
+@task(name="all", help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
+def all_(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
     """Back up database, uploads and certificates."""
-    _take(["db", "uploads", "certs"], "backup.all", env, json=json)
+    _take(["db", "uploads", "certs"], "backup.all", env, json=json, without_escrow=without_escrow)
 
 
 @task(name="list", help={"env": ENV_HELP, "json": JSON_HELP})
@@ -109,17 +109,48 @@ def fetch(c: Context, *, copy: str = "", set: str = "latest", env: str = "") -> 
     call.console.line(f"set {found['id']} is here and whole: {', '.join(found['parts'])}")
 
 
-@task(help={"set": SET_HELP, "env": ENV_HELP, "json": JSON_HELP})
-def drill(c: Context, *, set: str = "latest", env: str = "", json: bool = False) -> None:
+@task(
+    help={
+        "set": SET_HELP,
+        "kit": "an escrow kit that is opened and compared first",
+        "identity": "file of an age private key that opens it; it stays here",
+        "env": ENV_HELP,
+        "json": JSON_HELP,
+    }
+)
+def drill(
+    c: Context, *, set: str = "latest", kit: str = "", identity: str = "", env: str = "", json: bool = False
+) -> None:
     """Restore a set where nobody uses it, and compare.
 
-    In a container of its own; the time is remembered. Exit code 5: the set cannot be restored.
+    In a container of its own; the time is remembered. Exit code 5: it cannot be restored, or the kit is out of date.
     """
     from flotteq_tasks.console.backup_results import show_drill
     from flotteq_tasks.operations.backup.sets import drill
 
     call = app(env, json=json)
-    show_drill(call.console, drill(call.site, set, os.environ))
+    show_drill(call.console, drill(call.site, set, os.environ, kit=kit, identity=identity))
+
+
+@task(
+    help={
+        "recipient": "an age public key that can open it; repeat it for more",
+        "to": "the file to write",
+        "env": ENV_HELP,
+        "json": JSON_HELP,
+    },
+    iterable=["recipient"],
+)
+def escrow(c: Context, *, recipient: list[str], to: str = "", env: str = "", json: bool = False) -> None:
+    """Write what a restore needs to a sealed file.
+
+    All secrets, the .env file and flotteq.toml, encrypted with age. Keep it where neither this machine nor the host is.
+    """
+    from flotteq_tasks.console.backup_results import show_kit
+    from flotteq_tasks.operations.backup import escrow
+
+    call = app(env, json=json)
+    show_kit(call.console, escrow.write(call.site, recipient, to, os.environ))
 
 
 @task(

@@ -5,17 +5,18 @@ import os
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, YES_HELP, app
+from flotteq_tasks.tasks._app import ENV_HELP, ESCROW_HELP, JSON_HELP, YES_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
 
-@task(help={"env": ENV_HELP})
-def install(c: Context, *, env: str = "") -> None:
+@task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP})
+def install(c: Context, *, without_escrow: bool = False, env: str = "") -> None:
     """Let timers on the host back up, verify and prune."""
     from flotteq_tasks.operations import schedule
 
     call = app(env)
-    call.console.line(f"timers run: {', '.join(schedule.install(call.site, os.environ))}")
+    jobs = schedule.install(call.site, os.environ, without_escrow=without_escrow)
+    call.console.line(f"timers run: {', '.join(jobs)}")
 
 
 @task(name="list", help={"env": ENV_HELP, "json": JSON_HELP})

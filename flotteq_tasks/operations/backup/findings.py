@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from flotteq_tasks.commands import backup as scripts
-from flotteq_tasks.operations.backup import sets
+from flotteq_tasks.operations.backup import escrow, sets
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.doctor import Finding
 
@@ -19,6 +19,7 @@ def findings(site: Site) -> list[Finding]:
         *_job(site, facts.secrets, facts.release.images if facts.release else {}),
         *_place(site, seen),
         _copies(site),
+        _escrow(site, facts.secrets),
         *_ages(site),
     ]
 
@@ -64,6 +65,20 @@ def _copies(site: Site) -> Finding:
     return Finding(
         "copies", names or "none: a lost host takes its backups along", ok=bool(names),
         fix="[backup.copies.NAME] in flotteq.toml: docs/BACKUPS.md, Off-site copies",
+    )  # fmt: skip
+
+
+def _escrow(site: Site, on_host: Mapping[str, str]) -> Finding:
+    found = escrow.recorded(site)
+    if found is None or found.without:
+        decided = f"none, as {found.who} decided on {found.at[:10]}" if found else "none was ever written"
+        return Finding("escrow kit", decided, ok=not site.settings.backup.escrow, fix="inv backup.escrow")
+    known = {name: mark for name, mark in on_host.items() if name in site.settings.secrets}
+    stale = sorted(name for name, mark in known.items() if found.secrets.get(name) != mark)
+    what = f"of {found.at[:10]} for {len(found.recipients)} recipients"
+    return Finding(
+        "escrow kit", f"{what}; older than: {', '.join(stale)}" if stale else what, ok=not stale,
+        fix="inv backup.escrow",
     )  # fmt: skip
 
 

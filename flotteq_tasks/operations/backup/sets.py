@@ -7,6 +7,8 @@ from typing import Any
 from flotteq_tasks.commands.backup import private_directory
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.model.backup import BackupSet, Promise, promises, read_ledger
+from flotteq_tasks.model.errors import UsageError
+from flotteq_tasks.operations.backup import escrow
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
@@ -14,17 +16,22 @@ from flotteq_tasks.operations.lock import Keeper, locked
 LEDGER = "ledger.jsonl"
 
 
-def take(site: Site, parts: Iterable[str], what: str, variables: Mapping[str, str]) -> BackupSet:
+def take(
+    site: Site, parts: Iterable[str], what: str, variables: Mapping[str, str], *, without_escrow: bool = False
+) -> BackupSet:
     """Take one set and read it back; return it.
 
     Args:
         parts: db, uploads, certs.
         what: the task, for lock and journal.
+        without_escrow: take the first one although only this host could read it.
 
     Raises:
+        PreflightFailed: it would be the first one, and no escrow kit was written.
         FlotteqError: no set was left (1), or it is there and not verified (5).
     """
     with locked(site, holder(what, variables)) as keeper:
+        escrow.require(site, variables, first=not sets(site), without=without_escrow)
         return take_locked(site, keeper, parts, reason="manual")
 
 
@@ -85,15 +92,23 @@ def verify(site: Site, name: str, data: str, variables: Mapping[str, str]) -> di
 RESTORING = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL")
 
 
-def drill(site: Site, name: str, variables: Mapping[str, str]) -> dict[str, Any]:
+def drill(site: Site, name: str, variables: Mapping[str, str], *, kit: str = "", identity: str = "") -> dict[str, Any]:
     """Restore a set in a throw-away container and compare everything; return id, parts, rows, seconds.
 
     Args:
         name: an id, its beginning, or ``latest``.
+        kit, identity: files of an escrow kit and of an age private key that opens it: the kit is compared with the host
+            first. Neither leaves this machine.
 
     Raises:
-        FlotteqError: it cannot be restored (5), or there is no such set (2).
+        FlotteqError: it cannot be restored (5), the kit is out of date (5), or there is no such set (2).
     """
+    if bool(kit) != bool(identity):
+        raise UsageError(
+            "--kit and --identity belong together", hint="inv backup.drill --kit KIT.age --identity KEY.txt"
+        )
+    if kit:
+        escrow.check(site, kit, identity)
     with locked(site, holder(f"backup.drill {name}", variables)) as keeper:
         prepare(site)
         found = run_job(site, ["drill", name], capabilities=RESTORING)
