@@ -1,43 +1,17 @@
 """Copies elsewhere: SFTP as another account, and a store that lets nobody delete."""
 
-import base64
 import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.elsewhere import SERVE, VAULT, elsewhere
 from support.stack import Stack, wait_for
 
 pytestmark = pytest.mark.stack
 
-PLACE, VAULT, HOME = "/var/backups/flotteq", "/srv/vault", "/home/nosudo/flotteq"
-_SETTINGS = """
-[secrets.offsite_ssh_key]
-source = "supplied"
-[secrets.vault_user]
-source = "supplied"
-[secrets.vault_password]
-source = "supplied"
-[secrets.vault_key]
-source = "generated"
-
-[environments.sandbox.backup.copies.offsite]
-repository = "sftp:nosudo@{address}:{home}"
-ssh_key = "offsite_ssh_key"
-host_key = "{host_key}"
-
-[environments.sandbox.backup.copies.vault]
-repository = "rest:http://{address}:8123/flotteq/"
-password = "vault_key"
-credentials = {{ RESTIC_REST_USERNAME = "vault_user", RESTIC_REST_PASSWORD = "vault_password" }}
-"""
-_SERVE = f"""
-command -v rclone >/dev/null || apt-install rclone >/dev/null
-mkdir -p {VAULT}; rm -rf {HOME}
-systemctl is-active -q vault || systemd-run -q --unit=vault --property=Restart=always \
-  rclone serve restic --append-only --addr :8123 --user vault --pass s3same {VAULT}
-"""
+PLACE = "/var/backups/flotteq"
 
 
 def listed(stack: Stack) -> dict[str, dict[str, Any]]:
@@ -50,29 +24,9 @@ def snapshots(stack: Stack, place: str) -> int:
 
 @pytest.fixture(scope="module")
 def there(stack: Stack) -> Iterator[str]:
-    """Two other repositories in the settings, and what they need on the host; the address of both."""
-    stack.host(_SERVE, timeout=300)
-    address = stack.host("docker network inspect flotteq_network --format '{{(index .IPAM.Config 0).Gateway}}'").out
-    key, words = "/root/offsite", "cat /etc/ssh/ssh_host_ed25519_key.pub"
-    authorized = "/home/nosudo/.ssh/authorized_keys"
-    stack.host(
-        f"test -f {key} || ssh-keygen -q -t ed25519 -N '' -f {key}; cp -p {authorized} {key}.kept; "
-        f"cat {key}.pub >>{authorized}"
-    )
-    settings, host_key = stack.project / "flotteq.local.toml", " ".join(stack.host(words).out.split()[:2])
-    before = settings.read_text()
-    settings.write_text(before + _SETTINGS.format(address=address.strip(), home=HOME, host_key=host_key))
-    private = base64.b64encode(stack.host(f"cat {key}").out.encode()).decode()
-    for name, value in (("offsite_ssh_key", private), ("vault_user", "vault"), ("vault_password", "s3same")):
-        stack.inv("secrets.set", name, stdin=value).ok()
-    stack.inv("secrets.generate").ok()
-    stack.inv("secrets.push").ok()
-    yield address.strip()
-    settings.write_text(before)
-    stack.host(f"systemctl stop vault; rm -rf {VAULT} {HOME}; mv {key}.kept {authorized}; rm -f {key} {key}.pub")
-    for name in ("offsite_ssh_key", "vault_user", "vault_password", "vault_key"):
-        stack.host(f"rm -f /opt/flotteq/secrets/{name} /opt/flotteq/secrets/{name}.*")
-        stack.secret_file(name).unlink()
+    """Both other repositories; their address."""
+    with elsewhere(stack) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +87,7 @@ def test_a_store_that_does_not_answer_leaves_the_sets_and_the_other_copy_alone(s
         done = stack.inv("schedule.run-now", "backup", timeout=400).ended(1)
         refused = stack.inv("backup.copy", timeout=400).ended(1)
     finally:
-        stack.host(_SERVE.replace(f"rm -rf {HOME}", "true"))
+        stack.host(SERVE)
         stack.inv("schedule.remove", "--yes").ok()
     assert "is good on the host, but the copy vault failed" in done.err
     assert "the copy vault failed: 172" in refused.err and "inv backup.copy" in refused.err
