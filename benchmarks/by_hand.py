@@ -3,12 +3,13 @@
 import shlex
 
 from flotteq_tasks.commands.shell import script
+from flotteq_tasks.operations.backup import predeploy
 from flotteq_tasks.operations.context import Site
 
 LIMIT = 300
 
 # Every container that rolls gets a twin of the same image, the edge's file names the twins, the old ones go. Nothing
-# is checked: what is left is the time of pg_dump, Compose, the containers' start, nginx and `docker stop`.
+# is checked: what is left is the time of the backup, Compose, the containers' start, nginx and `docker stop`.
 _ROLL = """
 directory=$1 edge=$2 grace=$3; shift 3
 cd "$directory"
@@ -22,8 +23,7 @@ named() { docker ps --filter "label=com.docker.compose.project=$PROJECT" \
 for image in $IMAGES; do docker pull --quiet "$image" >/dev/null & done
 wait
 lap images
-$DUMP >"$directory/state/by-hand.dump"
-rm -f "$directory/state/by-hand.dump"
+{ $BACKUP; } >/dev/null
 lap backup
 $MIGRATE
 lap migrations
@@ -74,8 +74,7 @@ def rolled_by_hand(site: Site) -> dict[str, float]:
     settings, compose = site.settings, site.engine.compose
     [edge] = settings.of_kind("edge")
     rolling = settings.of_kind("rolling")
-    database, migrations = settings.database, settings.migrations
-    dump = compose.exec(database.service, ["pg_dump", "-Fc", "-U", database.user, "-d", database.name])
+    migrations = settings.migrations
     migrate = "true"
     if migrations:
         entrypoint = "/opt/entrypoint/secrets-to-env"
@@ -88,7 +87,7 @@ def rolled_by_hand(site: Site) -> dict[str, float]:
         _ROLL.replace("$FILE", compose.file)
         .replace("$PROJECT", shlex.quote(compose.project))
         .replace("$IMAGES", " ".join(images))
-        .replace("$DUMP", dump.render())
+        .replace("$BACKUP", predeploy.command(site, "by hand").render())
         .replace("$MIGRATE", migrate)
     )
     done = site.host.run(
