@@ -152,7 +152,6 @@ KILLED_AT = {
     "restore beside": "the live database is as it was",
     "swap": "",
     "containers": "its database is live",
-    "switch": "its database is live",
     "verify": "",
     "clean up": "",
 }

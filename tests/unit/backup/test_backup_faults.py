@@ -1,0 +1,240 @@
+"""What goes wrong around a restore is refused in one sentence, and the database that was being filled is gone."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flotteq_backup import backup, postgres, process, restore
+from flotteq_backup.errors import Failed, NotVerified
+from flotteq_backup.ledger import Ledger
+from flotteq_backup.restic import Restic
+from flotteq_backup.settings import Settings
+
+DUMP = b"PGDMP" + bytes(range(256)) * 40
+FACTS: dict[str, Any] = {
+    "server": "15.18 (Debian)", "tables": {"public.a": [2, "7"]}, "extensions": {"plpgsql": "1.0", "postgis": "3"},
+    "encoding": "UTF8", "collate": "C", "ctype": "C", "relations": {"r": 1}, "sequences": {},
+}  # fmt: skip
+PART: dict[str, Any] = {
+    "snapshot": "s", "path": "/flotteq.dump", "size": len(DUMP), "sha256": hashlib.sha256(DUMP).hexdigest(),
+    "facts": FACTS,
+}  # fmt: skip
+DOCUMENT = {"id": "set-1", "parts": {"db": PART}}
+
+
+class Store(Restic):
+    """Gives back what it is told to, whatever was written."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__("fleet-test")
+        object.__setattr__(self, "content", content)
+
+    def fetch(self, snapshot: str, path: str, target: Path, *, limit: float = 0) -> tuple[str, int]:
+        content: bytes = self.content  # type: ignore[attr-defined]
+        target.write_bytes(content)
+        return hashlib.sha256(content).hexdigest(), len(content)
+
+
+class Session:
+    """Answers like a server of version 15 without PostGIS."""
+
+    said: list[str]
+    available = ("plpgsql", "amcheck")
+    version = "15.4"
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        return
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def ask(self, statement: str) -> list[str]:
+        self.said.append(statement)
+        if "pg_available_extensions" in statement:
+            return list(self.available)
+        return [self.version] if statement.startswith("show") else []
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Statements that Postgres was sent; its programs succeed."""
+    monkeypatch.setattr(Session, "said", [], raising=False)
+    monkeypatch.setattr(postgres, "Session", Session)
+    monkeypatch.setattr(
+        process, "run", lambda words, **_: "pg_dump (PostgreSQL) 15.18" if words[0] == "pg_dump" else ""
+    )
+    monkeypatch.setattr(Session, "available", ("plpgsql", "postgis"))
+    monkeypatch.setattr(postgres, "contents", lambda _: FACTS)
+    return Session.said
+
+
+def beside(place: Path, content: bytes = DUMP) -> restore.Beside:
+    return restore.Beside(Settings(name="fleet-test", place=place), Store(content), DOCUMENT, "new")
+
+
+def dropped(said: list[str]) -> bool:
+    """Whether the last word was to remove the database that was being filled."""
+    return said[-1] == 'drop database if exists "new" with (force)'
+
+
+CUTS: dict[str, Callable[[bytes], bytes]] = {
+    "one byte less": lambda whole: whole[:-1],
+    "one per cent less": lambda whole: whole[: len(whole) * 99 // 100],
+    "one per cent of it": lambda whole: whole[: len(whole) // 100],
+    "nothing": lambda _: b"",
+    "one bit flipped": lambda whole: whole[:500] + bytes([whole[500] ^ 1]) + whole[501:],
+    "line ends of a terminal": lambda whole: whole.replace(b"\n", b"\r\n"),
+    "another dump of the same size": lambda whole: b"PGDMP" + b"x" * (len(whole) - 5),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=list(CUTS))
+def test_a_dump_that_is_not_what_was_written_is_restored_into_nothing(
+    tmp_path: Path, said: list[str], cut: Callable[[bytes], bytes]
+) -> None:
+    with pytest.raises(NotVerified, match="the dump of set set-1 is not what was written: nothing was restored"):
+        beside(tmp_path, cut(DUMP)).make()
+    assert not [one for one in said if one.startswith("create database")]
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"), [([1, "7"], "has 1 rows instead of 2"), ([2, "8"], "has other contents")],
+)  # fmt: skip
+def test_a_dump_that_fills_half_of_it_is_seen_and_gone(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, rows: list[Any], sentence: str
+) -> None:
+    monkeypatch.setattr(postgres, "contents", lambda _: {**FACTS, "tables": {"public.a": rows}})
+    with pytest.raises(NotVerified, match=sentence):
+        beside(tmp_path).make()
+    assert dropped(said)
+
+
+def test_a_pg_restore_that_fails_leaves_no_database(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(words: list[str], **_: Any) -> str:
+        if words[0] == "pg_restore":
+            raise Failed("pg_restore ended with exit code 1: No space left on device")
+        return "pg_dump (PostgreSQL) 15.18"
+
+    monkeypatch.setattr(process, "run", run)
+    with pytest.raises(Failed, match="No space left on device"):
+        beside(tmp_path).make()
+    assert dropped(said)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_restored_index_that_differs_from_its_table_is_seen_and_gone(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(*_: Any) -> str:
+        raise Failed("pg_amcheck ended with exit code 2")
+
+    monkeypatch.setattr(postgres, "check_indexes", check)
+    with pytest.raises(Failed, match="pg_amcheck"):
+        beside(tmp_path).make()
+    assert dropped(said)
+
+
+@pytest.mark.parametrize(
+    ("server", "sentence"),
+    [
+        (("14.2", ("plpgsql", "postgis")), r"the server is Postgres 14\.2, the backup image has"),
+        (("16.1", ("plpgsql", "postgis")), r"the server is Postgres 16\.1, the backup image has"),
+        (("15.4", ("plpgsql",)), "the server lacks the extensions postgis"),
+    ],
+)
+def test_a_server_that_cannot_take_the_set_is_refused_before_anything(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, server: Any, sentence: str
+) -> None:
+    monkeypatch.setattr(Session, "version", server[0])
+    monkeypatch.setattr(Session, "available", server[1])
+    with pytest.raises(Failed, match=sentence):
+        beside(tmp_path).make()
+    assert not [one for one in said if "database" in one]
+
+
+def test_a_set_of_a_newer_server_is_refused(tmp_path: Path, said: list[str]) -> None:
+    one = restore.Beside(
+        Settings(name="fleet-test", place=tmp_path), Store(DUMP),
+        {"id": "set-1", "parts": {"db": {**PART, "facts": {**FACTS, "server": "16.1"}}}}, "new",
+    )  # fmt: skip
+    with pytest.raises(Failed, match=r"the set is of Postgres 16\.1, the server is 15\.4"):
+        one.make()
+
+
+def _disk(monkeypatch: pytest.MonkeyPatch, *, free: int) -> None:
+    usage = type(shutil.disk_usage("/"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(100 << 20, 0, free))
+
+
+def test_a_dump_without_room_beside_the_repository_is_not_fetched(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _disk(monkeypatch, free=len(DUMP) - 1)
+    with pytest.raises(Failed, match="MiB are free for the dump"):
+        beside(tmp_path).make()
+    assert dropped(said)
+
+
+@pytest.mark.parametrize(("free", "fits"), [(4 << 20, False), (6 << 20, True)])
+def test_a_backup_leaves_a_reserve_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, fits: bool
+) -> None:
+    _disk(monkeypatch, free=free)
+    taking = backup.Taking(Settings(place=tmp_path), Store(b""), Ledger(tmp_path / "ledger.jsonl"))
+    if fits:
+        taking._room()
+    else:
+        with pytest.raises(Failed, match="4 MiB are free for backups, 5 are needed"):
+            taking._room()
+
+
+def test_snapshots_carry_a_name_that_does_not_change_with_the_container() -> None:
+    """Retention would else find no two of one kind, and remove nothing for ever."""
+    found: list[list[str]] = []
+
+    class Listening(Restic):
+        def _run(self, *words: str, **_: Any) -> str:
+            found.append(list(words))
+            return "[]"
+
+    Listening("fleet-test").snapshots("part=db")
+    assert found == [["snapshots", "--json", "--host", "fleet-test", "--tag", "part=db"]]
+
+
+# Like restic: the snapshot exists, exit code 3 says that a file could not be read.
+_RESTIC = """#!/bin/sh
+case "$*" in
+  *" ls "*|*dump*) exit 0 ;;
+  *) cat >/dev/null; echo '{"message_type": "summary", "snapshot_id": "s", "total_bytes_processed": '$SIZE', '\\
+    '"total_files_processed": 2, "data_added": 1}'; case "$*" in *--stdin*) exit 0 ;; *) exit 3 ;; esac ;;
+esac
+"""
+
+
+def test_a_file_that_could_not_be_read_makes_a_set_that_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uploads").mkdir()
+    program = tmp_path / "bin" / "restic"
+    program.parent.mkdir()
+    program.write_text(_RESTIC.replace("$SIZE", "0"))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    saved = Restic("fleet-test").save_tree(str(tmp_path / "uploads"), ["part=uploads"])
+    assert saved.complete is False
+    settings = Settings(place=tmp_path, state=tmp_path, sources={"uploads": str(tmp_path / "uploads")})
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    monkeypatch.setattr(backup.manifest, "save", lambda *_: "m")
+    with pytest.raises(NotVerified, match="files of uploads could not be read"):
+        backup.Taking(settings, Restic("fleet-test"), ledger).take(["uploads"])
+    (entry,) = ledger.sets().values()
+    assert (entry["verified"], entry["problem"]) == (False, "files of uploads could not be read")
