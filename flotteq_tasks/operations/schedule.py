@@ -10,7 +10,7 @@ from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, SettingsEr
 from flotteq_tasks.operations.backup import escrow
 from flotteq_tasks.operations.backup.copies import elsewhere
 from flotteq_tasks.operations.backup.job import job_command
-from flotteq_tasks.operations.backup.sets import RESTORING, prepare, sets
+from flotteq_tasks.operations.backup.sets import RESTORING, is_first, prepare
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import locked
 from flotteq_tasks.operations.names import unknown
@@ -64,7 +64,7 @@ def install(site: Site, variables: Mapping[str, str], *, without_escrow: bool = 
     settings, jobs = site.settings, schedule.jobs(site.settings)
     units = schedule.unit_texts(settings)
     with locked(site, holder("schedule.install", variables)) as keeper:
-        escrow.require(site, variables, first=not sets(site), without=without_escrow)
+        escrow.require(site, variables, first=is_first(site), without=without_escrow)
         with site.report.step("check") as note:
             _check(site)
             note.text = f"{len(jobs)} times understood"

@@ -6,7 +6,7 @@ from typing import Any
 
 from flotteq_tasks.commands.backup import private_directory
 from flotteq_tasks.commands.shell import Command
-from flotteq_tasks.model.backup import BackupSet, Promise, promises, read_ledger
+from flotteq_tasks.model.backup import PARTS, BackupSet, Promise, promises, read_ledger
 from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.operations.backup import escrow
 from flotteq_tasks.operations.backup.job import run_job
@@ -31,7 +31,7 @@ def take(
         FlotteqError: no set was left (1), or it is there and not verified (5).
     """
     with locked(site, holder(what, variables)) as keeper:
-        escrow.require(site, variables, first=not sets(site), without=without_escrow)
+        escrow.require(site, variables, first=is_first(site), without=without_escrow)
         return take_locked(site, keeper, parts, reason="manual")
 
 
@@ -61,6 +61,11 @@ def preparation(site: Site) -> Command:
 def sets(site: Site) -> list[BackupSet]:
     """The sets on the host, oldest first."""
     return read_ledger((site.host.read(f"{site.settings.project.backups}/{LEDGER}") or b"").decode())
+
+
+def is_first(site: Site) -> bool:
+    """Whether nobody has asked for a backup yet: what a deploy takes by itself does not count."""
+    return not [one for one in sets(site) if not one.reason.startswith("pre-deploy") and set(PARTS) & set(one.parts)]
 
 
 def mounted(site: Site, part: str) -> str:

@@ -14,7 +14,7 @@ from flotteq_tasks.model.errors import ExitCode, FlotteqError, SettingsError
 from flotteq_tasks.model.events import StepDone, StepFailed, StepStarted, Warned
 from flotteq_tasks.model.stack import Service, ServiceBuild
 from flotteq_tasks.operations import database
-from flotteq_tasks.operations.backup import predeploy
+from flotteq_tasks.operations.backup import predeploy, sets
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.context import Site
 
@@ -114,3 +114,15 @@ def test_the_set_from_before_a_release_is_found_by_its_tag() -> None:
     host.files["/var/backups/fleet/ledger.jsonl"] = "".join(f"{json.dumps(one)}\n" for one in lines)
     assert predeploy.before(where, "r2") == "inv restore.db --from b"
     assert predeploy.before(where, "r3") == ""
+
+
+@pytest.mark.parametrize(
+    ("reason", "part", "first"),
+    [("pre-deploy r1", "db", True), ("manual", "volume-cache_data", True), ("manual", "db", False)],
+)
+def test_what_a_deploy_takes_by_itself_is_no_first_backup(reason: str, part: str, first: bool) -> None:
+    where, host, _ = site()
+    one = {"event": "set", "id": "a", "created": "2026-11-24T02:17:00+00:00", "version": "v1", "size": 1, "added": 1,
+           "verified": True, "seconds": 1, "reason": reason, "parts": {part: {"size": 1}}}  # fmt: skip
+    host.files["/var/backups/fleet/ledger.jsonl"] = json.dumps(one) + "\n"
+    assert sets.is_first(where) is first
