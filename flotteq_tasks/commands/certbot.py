@@ -99,6 +99,83 @@ def point(directory: str, target: str, *, keep: int = 3) -> Command:
     return script(_POINT, directory, target, keep)
 
 
+_INSTALL = """
+directory=$1 certificate=$2 port=$3 keep=$4 limit=$5 names=$6; shift 6
+cd "$directory"
+live=certbot/conf/live/$certificate
+previous=$(readlink certs/current || true)
+case $previous in
+rel-*) ;;
+*) echo "no certificate of an authority is in use: inv ssl.init" >&2; exit 1 ;;
+esac
+if cmp -s "$live/fullchain.pem" "certs/$previous/fullchain.pem"; then
+  echo "the certificate is not yet due; nothing changed"
+  exit 0
+fi
+target=rel-$(date -u +%Y%m%dT%H%M%SZ)
+point() { ln -sfn "$1" certs/current.next; mv -fT certs/current.next certs/current; }
+served() {
+  # Without openssl the reload's own answer must do: nginx has loaded key and certificate.
+  command -v openssl >/dev/null || return 0
+  wanted=$(openssl x509 -noout -serial -in "certs/$target/fullchain.pem")
+  # The old workers may still answer for a moment.
+  end=$(($(date +%s) + limit))
+  for name in $names; do
+    until [ "$(shown "$name")" = "$wanted" ]; do
+      [ "$(date +%s)" -lt "$end" ] || { echo "$name does not serve the new certificate" >&2; return 1; }
+      sleep 0.2
+    done
+  done
+}
+shown() {
+  timeout 15 openssl s_client -connect "127.0.0.1:$port" -servername "$1" </dev/null 2>/dev/null |
+    openssl x509 -noout -serial 2>/dev/null || true
+}
+install -d -m 750 "certs/$target"
+install -m 640 "$live/fullchain.pem" "$live/privkey.pem" "certs/$target/"
+point "$target"
+if "$@" && served; then
+  echo "the certificate $target is in use"
+  cd certs
+  find . -maxdepth 1 -type d -name 'rel-*' | sort -r | tail -n +"$((keep + 1))" | while IFS= read -r old; do
+    [ "$old" = "./$target" ] || rm -rf -- "$old"
+  done
+  exit 0
+fi
+point "$previous"
+"$@" || { echo "neither the new certificate nor $previous could be put into use" >&2; exit 4; }
+rm -rf "certs/$target"
+echo "the new certificate could not be put into use, $previous is served again" >&2
+exit 3
+"""
+
+
+def install(
+    directory: str,
+    *,
+    certificate: str,
+    names: Iterable[str],
+    reload: Command,
+    port: int = 443,
+    keep: int = 3,
+    limit: int = 15,
+) -> Command:
+    """Put certbot's newest certificate into use on the host itself, unless it is; what fails is put back.
+
+    Exit codes: 0 in use, 1 none of an authority is in use yet, 3 put back, 4 not put back.
+
+    Args:
+        directory: the project directory on the host.
+        certificate: what certbot calls it.
+        names: public names that must serve it afterwards.
+        reload: lets the edge take it.
+        port: of the edge on the host.
+        keep: how many ``rel-*`` directories stay.
+        limit: seconds until every name must serve it.
+    """
+    return script(_INSTALL, directory, certificate, port, keep, limit, " ".join(names), reload.argv())
+
+
 _LEAVE = """
 cd "$1/certs"
 [ "$(readlink current)" = "$2" ] || rm -rf -- "$2"

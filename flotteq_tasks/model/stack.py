@@ -240,6 +240,7 @@ class BackupSettings:
     jobs: int = 2
     escrow: bool = True
     recipients: tuple[str, ...] = ()
+    metrics: str = ""
     copies: Mapping[str, CopySettings] = field(default_factory=dict)
 
     @property
@@ -257,6 +258,7 @@ class ScheduleSettings:
 
     __pydantic_config__ = FORBID_UNKNOWN
 
+    renew: str = "*-*-* 01:47:00"
     backup: str = "*-*-* 02:17:00"
     full: str = "Sun *-*-* 03:17:00"
     verify: str = "*-*-* 04:17:00"

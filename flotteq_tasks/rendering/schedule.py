@@ -1,5 +1,6 @@
 """The files of the timers: one program on the host and a unit pair for each job. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -66,6 +67,31 @@ Persistent=true
 WantedBy=timers.target
 """
 
+# What systemd does for a unit: jitter (not with a second word), a limit, the output, the result, the failure.
+_BY_CRON = """\
+#!/bin/bash
+# Written by `inv schedule.install`. Runs one job for cron: by-cron NAME [now]
+set -u
+name=${{1:?which job}}
+cd {directory}/schedule || exit 1
+[ -n "${{2:-}}" ] || sleep "$((RANDOM % ({jitter} * 60 + 1)))"
+code=0
+timeout --kill-after=30 {limit} nice -n 10 ./run "$name" >"$name.log.next" 2>&1 || code=$?
+mv -f "$name.log.next" "$name.log"
+printf '%s %s\\n' "$(date +%s)" "$code" >"$name.result.next"
+mv -f "$name.result.next" "$name.result"
+if [ "$code" != 0 ]; then
+  logger -t {project} -p cron.err "job $name failed with exit code $code: {directory}/schedule/$name.log" || true
+  if [ -x on-failure ]; then timeout 120 ./on-failure "$name"; fi
+fi
+exit "$code"
+"""
+
+_CRON_TIME = re.compile(
+    r"(?:(?P<days>[A-Z][a-z]{2}(?:(?:,|\.\.)[A-Z][a-z]{2})*) )?\*-\*-(?P<date>\*|\d{1,2}) "
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::\d{2})?"
+)
+
 _FAILED = """\
 [Unit]
 Description={project}: say that %i failed
@@ -90,13 +116,20 @@ class Job:
 def jobs(settings: Settings) -> list[Job]:
     """The jobs of a stack, in the order of a night."""
     times = settings.schedule
+    renewal = [Job("renew", "renew the certificate when it is due", times.renew)] if renews(settings) else []
     return [
+        *renewal,
         Job("backup", "back up database and certificates", times.backup),
         Job("full", "back up database, uploads and certificates", times.full),
         Job("verify", "read the newest set back, and a seventh of all data", times.verify),
         Job("drill", "restore the newest set where nobody uses it", times.drill),
         Job("prune", "remove what retention does not keep", times.prune),
     ]
+
+
+def renews(settings: Settings) -> bool:
+    """Whether the stack has a certbot."""
+    return "certbot" in settings.of_kind("tool")
 
 
 def stem(settings: Settings) -> str:
@@ -107,6 +140,40 @@ def stem(settings: Settings) -> str:
 def program(settings: Settings) -> str:
     """Where the program lies on the host."""
     return f"{settings.directory}/schedule/run"
+
+
+def cron_program(settings: Settings) -> str:
+    """Where the program lies that cron runs."""
+    return f"{settings.directory}/schedule/by-cron"
+
+
+def cron_program_text(settings: Settings) -> str:
+    """That program."""
+    return _BY_CRON.format(**_common(settings))
+
+
+def cron_time(when: str) -> str | None:
+    """A time of systemd's OnCalendar as cron writes it; None for one that cron cannot say.
+
+    >>> cron_time("Sun *-*-* 03:17:00")
+    '17 3 * * Sun'
+    """
+    found = _CRON_TIME.fullmatch(when)
+    if found is None:
+        return None
+    days = (found["days"] or "*").replace("..", "-")
+    return f"{int(found['minute'])} {int(found['hour'])} {found['date']} * {days}"
+
+
+def cron_text(settings: Settings) -> str:
+    """The table with every job."""
+    lines = [
+        "# Written by `inv schedule.install`.",
+        "SHELL=/bin/sh",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        *(f"{cron_time(job.when)} root {cron_program(settings)} {job.name}" for job in jobs(settings)),
+    ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def program_text(settings: Settings, commands: Mapping[str, Command]) -> str:
@@ -122,7 +189,17 @@ def program_text(settings: Settings, commands: Mapping[str, Command]) -> str:
 
 def unit_texts(settings: Settings) -> dict[str, str]:
     """Name and text of every unit."""
-    common = {
+    common = _common(settings)
+    units = {f"{stem(settings)}-failed@.service": _FAILED.format(**common)}
+    for job in jobs(settings):
+        values = {**common, "name": job.name, "what": job.what, "when": job.when}
+        units[f"{stem(settings)}-{job.name}.service"] = _SERVICE.format(**values)
+        units[f"{stem(settings)}-{job.name}.timer"] = _TIMER.format(**values)
+    return units
+
+
+def _common(settings: Settings) -> dict[str, object]:
+    return {
         "project": settings.project.name,
         "prefix": stem(settings),
         "program": program(settings),
@@ -130,9 +207,3 @@ def unit_texts(settings: Settings) -> dict[str, str]:
         "limit": settings.backup.timeout + settings.schedule.wait * 60 + 300,
         "jitter": settings.schedule.jitter,
     }
-    units = {f"{stem(settings)}-failed@.service": _FAILED.format(**common)}
-    for job in jobs(settings):
-        values = {**common, "name": job.name, "what": job.what, "when": job.when}
-        units[f"{stem(settings)}-{job.name}.service"] = _SERVICE.format(**values)
-        units[f"{stem(settings)}-{job.name}.timer"] = _TIMER.format(**values)
-    return units

@@ -216,6 +216,9 @@ def _backup(settings: Settings) -> Iterator[Finding]:
         value = getattr(backup, key)
         if value < 1:
             yield ("backup", key), f"{value} is less than 1"
+    reason = _unsafe(backup.metrics, allow=frozenset()) if backup.metrics else ""
+    if reason:
+        yield ("backup", "metrics"), f'"{backup.metrics}" {reason}'
     for name, copy in backup.copies.items():
         for key, message in _copy(settings, name, copy):
             yield ("backup", "copies", name, key), message

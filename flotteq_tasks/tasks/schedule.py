@@ -11,7 +11,7 @@ from flotteq_tasks.tasks._decorator import task
 
 @task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP})
 def install(c: Context, *, without_escrow: bool = False, env: str = "") -> None:
-    """Let timers on the host back up, verify and prune."""
+    """Let timers on the host renew, back up, verify and prune."""
     from flotteq_tasks.operations import schedule
 
     call = app(env)
@@ -46,7 +46,7 @@ def remove(c: Context, *, yes: bool = False, env: str = "") -> None:
     call.console.line(f"removed: {', '.join(removed)}" if removed else "there were no timers")
 
 
-@task(help={"name": "backup, full, verify, drill or prune", "env": ENV_HELP}, positional=["name"])
+@task(help={"name": "renew, backup, full, verify, drill or prune", "env": ENV_HELP}, positional=["name"])
 def run_now(c: Context, *, name: str, env: str = "") -> None:
     """Run a timer's job now, as the timer would."""
     from flotteq_tasks.operations import schedule

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flotteq_backup import backup, copies, drill, manifest, restore, retention, trees
+from flotteq_backup import backup, copies, drill, manifest, metrics, restore, retention, trees
 from flotteq_backup.copies import Copy
 from flotteq_backup.errors import Empty, Failed, NotCopied, NotVerified, Unknown
 from flotteq_backup.ledger import Ledger, alone
@@ -303,15 +303,26 @@ def arguments() -> argparse.ArgumentParser:
 def main(words: list[str], variables: dict[str, str]) -> int:
     """Run one command."""
     given = arguments().parse_args(words)
-    settings = Settings.read(variables)
+    settings, started, code = Settings.read(variables), time.monotonic(), 0
     try:
         with alone(Path(settings.place)):
             give_credentials(settings)
             say.result("ok", getattr(Program(settings), given.command.replace("-", "_"))(given))
     except Failed as error:
         say.result("failed", {"message": error.message, "hint": error.hint, "details": error.details})
-        return error.code
-    return 0
+        code = error.code
+    _measure(settings, given.command, code, time.monotonic() - started)
+    return code
+
+
+def _measure(settings: Settings, command: str, code: int, seconds: float) -> None:
+    job = metrics.of_job(command, time.time(), code, seconds)
+    try:
+        sets = Ledger(settings.place / "ledger.jsonl").sets().values()
+        metrics.write(metrics.PLACE, settings.name, settings.place, sets, job)
+    except OSError as error:
+        # Monitoring that cannot be told is no reason to call a good set bad; what is missing there alarms.
+        say.warn(f"metrics: {error.strerror or error}")
 
 
 if __name__ == "__main__":

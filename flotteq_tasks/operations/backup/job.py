@@ -59,6 +59,8 @@ def job_command(
             hint="docs/SETTINGS.md, [backup]",
         )
     name = f"{site.settings.project.name}-{service}"
+    metrics = site.settings.backup.metrics
+    volumes = [*volumes, *([f"{metrics}:/metrics"] if metrics else [])]
     run = site.engine.containers.run(service, words, name=name, capabilities=capabilities, volumes=volumes)
     return rollout.alone(name, run)
 

@@ -1,6 +1,7 @@
 """Timers: they run on the host without this machine, under the host's lock, and say how they ended."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from support.stack import Stack, wait_for
 
 pytestmark = pytest.mark.stack
 
-JOBS = ["backup", "full", "verify", "drill", "prune"]
+JOBS = ["renew", "backup", "full", "verify", "drill", "prune"]
 
 
 def jobs(stack: Stack) -> dict[str, dict[str, Any]]:
@@ -36,7 +37,67 @@ def test_a_timer_takes_a_verified_set_without_this_machine(stack: Stack) -> None
     assert "is whole" not in stack.inv("schedule.run-now", "verify").ok().err
 
 
-def test_a_job_that_fails_is_seen(stack: Stack) -> None:
+def test_a_renewed_certificate_is_put_into_use_by_the_host_alone(stack: Stack) -> None:
+    stack.inv("schedule.install").ok()
+    assert "not yet due" in stack.inv("schedule.run-now", "renew").ok().out
+    before = json.loads(stack.inv("ssl.status", "--json").ok().out)["names"]
+    stack.host(
+        "docker exec flotteq-certbot-1 certbot renew --quiet --force-renewal --no-random-sleep-on-renew "
+        "--cert-name flotteq", timeout=200,
+    )  # fmt: skip
+    stack.host("systemctl start flotteq-schedule-renew.service", timeout=180)
+    after = json.loads(stack.inv("ssl.status", "--json").ok().out)["names"]
+    assert not {one["serial"] for one in before} & {one["serial"] for one in after}
+    assert len({one["serial"] for one in after}) == 1
+
+
+def test_monitoring_reads_age_size_and_result(stack: Stack) -> None:
+    variables = {"FLOTTEQ__BACKUP__METRICS": "/var/lib/flotteq-metrics"}
+    stack.inv("schedule.install", variables=variables).ok()
+    stack.inv("schedule.run-now", "backup").ok()
+    said = stack.host("cat /var/lib/flotteq-metrics/*.prom").out
+    newest = json.loads(stack.inv("backup.list", "--json").ok().out)[0]
+    assert f'flotteq_backup_size_bytes{{stack="flotteq-sandbox",part="db"}} {newest["parts"]["db"]}\n' in said
+    assert 'flotteq_backup_job_exit_code{stack="flotteq-sandbox",job="run"} 0\n' in said
+    stack.host("rm -rf /var/lib/flotteq-metrics")
+
+
+@pytest.fixture
+def told(stack: Stack) -> Iterator[str]:
+    """The project's own program for failures; where it writes."""
+    hook = stack.project / "hooks/schedule-failed"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text('#!/bin/sh\necho "$1" >/root/told\n')
+    yield "/root/told"
+    hook.unlink()
+    stack.host("rm -f /root/told /opt/flotteq/schedule/on-failure")
+
+
+@pytest.fixture
+def without_systemd(stack: Stack) -> Iterator[None]:
+    """A host on which nothing finds systemd; cron runs."""
+    stack.inv("schedule.remove", "--yes").ok()
+    stack.host("systemctl start cron; mv /run/systemd/system /run/systemd/hidden")
+    yield
+    stack.host("[ ! -d /run/systemd/hidden ] || mv /run/systemd/hidden /run/systemd/system")
+    stack.inv("schedule.remove", "--yes").ok()
+
+
+def test_cron_runs_the_jobs_where_there_is_no_systemd(stack: Stack, without_systemd: None) -> None:
+    soon = stack.host("date -d '+65 seconds' +%H:%M").out.strip()
+    when = {"FLOTTEQ__SCHEDULE__PRUNE": f"*-*-* {soon}:00", "FLOTTEQ__SCHEDULE__JITTER": "0"}
+    bad = stack.inv("schedule.install", variables={"FLOTTEQ__SCHEDULE__DRILL": "hourly"}).ended(2)
+    assert "cron cannot say 'hourly'" in bad.err
+    stack.inv("schedule.install", variables=when).ok()
+    assert all(one["installed"] and one["result"] == "" for one in jobs(stack).values())
+    wait_for(lambda: jobs(stack)["prune"]["result"] == "success", "cron to run it", timeout=180)
+    assert "schedule prune" in stack.inv("history").ok().out
+    assert "not yet due" in stack.inv("schedule.run-now", "renew").ok().out
+    assert "flotteq-schedule" in stack.inv("schedule.remove", "--yes").ok().out
+    assert not any(one["installed"] for one in jobs(stack).values())
+
+
+def test_a_job_that_fails_is_seen(stack: Stack, told: str) -> None:
     stack.inv("schedule.install").ok()
     stack.inv("stop", "--service", "postgres", "--yes").ok()
     try:
@@ -45,6 +106,7 @@ def test_a_job_that_fails_is_seen(stack: Stack) -> None:
         stack.inv("start", "--service", "postgres").ok()
     assert "psql ended with exit code 2" in done.err
     assert stack.inv("schedule.list").ended(5)
+    wait_for(lambda: "flotteq-schedule-backup" in stack.host(f"cat {told}", check=False).out, "the hook to be told")
     assert "flotteq-schedule-backup.service failed" in stack.host("journalctl -t flotteq --no-pager -n 5").out
     stack.inv("schedule.run-now", "backup").ok()
     stack.inv("schedule.list").ok()

@@ -9,7 +9,7 @@ import pytest
 from unit_support import fleet, shellcheck
 
 from flotteq_tasks.commands.shell import Command
-from flotteq_tasks.model.stack import Project, ScheduleSettings
+from flotteq_tasks.model.stack import Project, ScheduleSettings, Service
 from flotteq_tasks.operations.history import entries
 from flotteq_tasks.rendering import schedule
 
@@ -77,6 +77,55 @@ def test_every_job_has_a_timer_that_catches_up_and_says_when_it_failed() -> None
         assert f"ExecStart=/srv/fleet/schedule/run {name}\n" in service
         # The wait for the lock and the job's own limit fit in.
         assert "TimeoutStartSec=18300" in service
+
+
+def test_the_table_of_cron_has_every_job() -> None:
+    services = {**fleet().services, "certbot": Service(kind="tool", image="certbot:v5")}
+    assert (
+        schedule.cron_text(fleet(services=services))
+        == """\
+# Written by `inv schedule.install`.
+SHELL=/bin/sh
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+47 1 * * * root /srv/fleet/schedule/by-cron renew
+17 2 * * * root /srv/fleet/schedule/by-cron backup
+17 3 * * Sun root /srv/fleet/schedule/by-cron full
+17 4 * * * root /srv/fleet/schedule/by-cron verify
+17 5 * * Sun root /srv/fleet/schedule/by-cron drill
+17 6 * * * root /srv/fleet/schedule/by-cron prune
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("when", "wanted"),
+    [
+        ("Mon..Fri *-*-* 3:07", "7 3 * * Mon-Fri"),
+        ("Sat,Sun *-*-* 01:00:00", "0 1 * * Sat,Sun"),
+        ("*-*-01 04:30:00", "30 4 01 * *"),
+        ("daily", None),
+        ("*-*-* *:00:00", None),
+        ("2026-*-* 01:00", None),
+    ],
+)
+def test_times_of_systemd_are_said_as_cron_says_them_or_not_at_all(when: str, wanted: str | None) -> None:
+    assert schedule.cron_time(when) == wanted
+
+
+def test_what_cron_runs_keeps_output_and_result_and_tells_of_a_failure(program: Path) -> None:
+    place = program.parent
+    project = Project(name="fleet", domain="fleet.example", directory=str(program.parents[1]))
+    by_cron = place / "by-cron"
+    by_cron.write_text(schedule.cron_program_text(fleet(project=project)))
+    by_cron.chmod(0o755)
+    (place / "on-failure").write_text('#!/bin/sh\necho "$1" >told\n')
+    (place / "on-failure").chmod(0o755)
+    for name, code in (("good", 0), ("bad", 5)):
+        done = subprocess.run([by_cron, name, "now"], capture_output=True, text=True, check=False, timeout=20)
+        assert (done.returncode, (place / f"{name}.result").read_text().split()[1]) == (code, str(code))
+    assert (place / "good.log").read_text() == "it's done\n"
+    assert (place / "told").read_text() == "bad\n"
+    assert shellcheck(by_cron.read_text(), "bash") == ""
 
 
 def test_the_journal_is_json(program: Path) -> None:

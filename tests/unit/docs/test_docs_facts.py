@@ -9,12 +9,14 @@ import pytest
 from unit_support import fleet
 
 from flotteq_tasks.model.errors import ExitCode
-from flotteq_tasks.operations import hooks
+from flotteq_tasks.operations import hooks, schedule
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("hooks/README.md"), *ROOT.glob("sample/README.md")]
 )
+# The last one is no hook of a deploy: it runs on the host.
+NAMES = {*hooks.NAMES, Path(schedule.HOOK).name}
 SAMPLES = sorted(ROOT.glob("hooks/*.sample"))
 OCCASION = hooks.Occasion(
     version="v1.2.0",
@@ -91,12 +93,24 @@ def test_every_hook_is_documented_with_its_variables() -> None:
     variables = list(OCCASION.variables(fleet(), "post-deploy"))
     assert sorted(row for row in rows if not row.startswith("FLOTTEQ_")) == sorted(hooks.NAMES)
     assert [row for row in rows if row.startswith("FLOTTEQ_")] == variables
-    assert set(re.findall(r"^\| `([^`]+)` \|", (ROOT / "hooks/README.md").read_text(), re.M)) == set(hooks.NAMES)
+    assert set(re.findall(r"^\| `([^`]+)` \|", (ROOT / "hooks/README.md").read_text(), re.M)) == NAMES
 
 
 def test_the_samples_are_named_after_hooks() -> None:
     assert SAMPLES
-    assert {path.stem for path in SAMPLES} <= set(hooks.NAMES)
+    assert {path.stem for path in SAMPLES} <= NAMES
+
+
+def test_a_failed_job_is_told_by_the_host_itself(tmp_path: Path) -> None:
+    name = Path(schedule.HOOK).name
+    address = tmp_path / "notify_url"
+    done = run_sample(tmp_path, name, "fleet-schedule-drill.service", NOTIFY_FILE=str(address))
+    assert done.returncode == 0 and "nobody was told" in done.stdout
+    address.write_text("https://hooks.example/secret")
+    done = run_sample(tmp_path, name, "fleet-schedule-drill.service", NOTIFY_FILE=str(address))
+    assert (done.returncode, done.stderr) == (0, "")
+    words = (tmp_path / "words").read_text()
+    assert '{"text": "fleet-schedule-drill.service failed on ' in words and "hooks.example" not in words
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
@@ -136,7 +150,7 @@ def test_a_freeze_refuses_production_and_says_why(tmp_path: Path) -> None:
     assert run_sample(tmp_path, "pre-deploy", FLOTTEQ_ENV="staging").returncode == 0
 
 
-def run_sample(place: Path, name: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_sample(place: Path, name: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a sample as the product does, with a curl that writes down what it gets."""
     (place / "bin").mkdir(exist_ok=True)
     curl = place / "bin/curl"
@@ -146,6 +160,6 @@ def run_sample(place: Path, name: str, **variables: str) -> subprocess.Completed
         "PATH": f"{place}/bin:/usr/bin:/bin", "LC_ALL": "C", **OCCASION.variables(fleet(), name), **variables,
     }  # fmt: skip
     return subprocess.run(
-        ["sh", ROOT / f"hooks/{name}.sample"], cwd=place, env=environment, capture_output=True, text=True, check=False,
-        timeout=20,
+        ["sh", ROOT / f"hooks/{name}.sample", *words], cwd=place, env=environment, capture_output=True, text=True,
+        check=False, timeout=20,
     )  # fmt: skip
