@@ -69,6 +69,7 @@ def test_a_restore_brings_the_set_back_and_undo_what_came_after(stack: Stack) ->
     reasons = [one["reason"] for one in json.loads(stack.inv("backup.list", "--json").ok().out)]
     assert f"pre-restore of {taken}" in reasons
     stack.inv("status").ok()
+    stack.inv("psql", "--command", "delete from vehicles where plate in ('BEFORE', 'LATER')").ok()
 
 
 def test_a_set_that_is_taken_under_writes_is_restored_exactly(stack: Stack) -> None:
