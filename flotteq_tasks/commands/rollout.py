@@ -89,10 +89,11 @@ def activate(source: str, directory: str) -> Command:
     return script(_ACTIVATE, source, directory)
 
 
+# In hundredths of a second of the host's uptime: nobody sets that clock.
 _WAIT = """
-limit=$1 settle=$2; shift 2
+limit=$1 settle=$2 since=$3; shift 3
 uptime() { IFS=' .' read -r seconds hundredths _ </proc/uptime; echo "$seconds$hundredths"; }
-end=$(($(date +%s) + limit)) since=
+end=$(($(date +%s) + limit))
 # `index`: a container that was never started has no health at all, which is an error for `.State.Health`.
 format='{{.Id}} {{.State.Status}} {{with index .State "Health"}}{{.Status}}{{else}}-{{end}}'
 format="$format {{.RestartCount}} {{.State.ExitCode}} {{.State.OOMKilled}}"
@@ -109,7 +110,7 @@ while :; do
   if [ "$verdict" = 0 ]; then
     now=$(uptime)
     since=${since:-$now}
-    [ $((now - since)) -lt $((settle * 100)) ] || exit 0
+    [ $((now - since)) -lt $((settle * 100)) ] || { echo "healthy since $since"; exit 0; }
     sleep 0.1
     continue
   fi
@@ -132,7 +133,7 @@ for service in $services; do
   done
 done
 [ $# -gt 0 ] || exit 0
-set -- "$limit" 0 "$@"
+set -- "$limit" 0 '' "$@"
 """
 
 
@@ -146,16 +147,23 @@ def wait_new(project: str, services: Iterable[str], known: Iterable[str], *, lim
     return script(_WORK + _NEW + _WAIT, limit, project, " ".join(services), list(known))
 
 
-def wait_healthy(ids: Iterable[str], *, limit: int, settle: int = 0) -> Command:
+def wait_healthy(ids: Iterable[str], *, limit: int, settle: int = 0, since: str = "") -> Command:
     """Wait until every container is healthy, and for so long; end at once when one cannot become so.
 
-    Exit code 3: a container exited, restarted or is unhealthy; 4: still starting at the limit. The last line names it.
+    Prints ``healthy since UPTIME``. Exit code 3: a container exited, restarted or is unhealthy; 4: still starting at
+    the limit. The last line names it.
 
     Args:
         limit: seconds.
         settle: seconds that all of them must stay healthy.
+        since: since when they are, as an earlier wait printed it; one that is not any more begins anew.
     """
-    return script(_WORK + _WAIT, limit, settle, list(ids))
+    return script(_WORK + _WAIT, limit, settle, since, list(ids))
+
+
+def healthy_since(text: str) -> str:
+    """What ``since`` is, from the output of a wait that ended well; empty where nothing was waited for."""
+    return text.strip().partition("healthy since ")[2]
 
 
 _DIAGNOSE = """

@@ -49,6 +49,7 @@ class ComposeEngine:
         self.host = host
         self.settings = settings
         self.directory = str(settings.directory)
+        self._healthy: dict[str, str] = {}
         self.compose = Compose(settings.project.name, self.directory, compose_name(settings))
 
     @property
@@ -191,6 +192,7 @@ class ComposeEngine:
         if not done[-1].ok:
             self._refuse(done[1], new, limit=limit)
             done[-1].check(self.host.name)
+        self._healthy |= dict.fromkeys((one.id for one in new), rollout.healthy_since(done[1].out))
         return new
 
     def beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Command]:
@@ -248,8 +250,11 @@ class ComposeEngine:
         """Ask addresses from inside the edge container."""
         waited, limit = list(instances), self.settings.deploy.health_timeout
         probe = rollout.probe(self.settings.project.name, self.settings.of_kind("edge")[0], addresses.values())
-        settle = self.settings.deploy.settle
-        wait = [rollout.wait_healthy([one.id for one in waited], limit=limit, settle=settle)] if waited else []
+        settle, ids = self.settings.deploy.settle, [one.id for one in waited]
+        # Where they were waited for together, their time began then.
+        known = {self._healthy.get(id, "") for id in ids}
+        since = known.pop() if len(known) == 1 else ""
+        wait = [rollout.wait_healthy(ids, limit=limit, settle=settle, since=since)] if ids else []
         most = 10 * len(addresses) + limit + settle + 60
         found = self.host.run_all([probe, *wait, *meanwhile], timeout=most, check=False, together=True)
         if found[0].code == rollout.NO_EDGE:

@@ -20,7 +20,7 @@ PINNED = f"{REFERENCE}@sha256:ab"
     [
         (rollout.fetch(["a:1", "b:2"], limit=60), [rollout.IMAGE_FORMAT, "60", "a:1", "b:2"]),
         (rollout.activate("/s", "/d"), ["/s", "/d"]),
-        (rollout.wait_healthy(["i", "j"], limit=9, settle=3), ["9", "3", "i", "j"]),
+        (rollout.wait_healthy(["i", "j"], limit=9, settle=3), ["9", "3", "", "i", "j"]),
         (rollout.diagnose("i", lines=50), ["50", "i"]),
         (rollout.probe("p", "edge", ["http://a/"]), ["p", "edge", "http://a/"]),
         (rollout.retire(["i"], grace=30), ["30", "i"]),
@@ -152,7 +152,32 @@ def test_waiting_ends_when_all_are_healthy_or_one_never_will_be(
     docker: Docker, states: list[str], code: int, said: str
 ) -> None:
     answer = _states(*states).replace("{folder}", str(docker.folder))
-    assert docker.run(rollout.wait_healthy(["i"], limit=60), answer) == (code, said)
+    found, out = docker.run(rollout.wait_healthy(["i"], limit=60), answer)
+    assert (found, out if found else "") == (code, said)
+
+
+def _now() -> float:
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
+def test_a_wait_that_settles_counts_from_the_wait_before_it(docker: Docker) -> None:
+    states = _states("i running healthy 0 0 false").replace("{folder}", str(docker.folder))
+    before = _now()
+    since = rollout.healthy_since(docker.run(rollout.wait_healthy(["i"], limit=60), states)[1])
+    assert before <= int(since) / 100 + 0.01 <= _now()
+    long_ago = str(int(since) - 6000)
+    assert docker.run(rollout.wait_healthy(["i"], limit=60, settle=60, since=long_ago), states) == (
+        0, f"healthy since {long_ago}\n",
+    )  # fmt: skip
+
+
+def test_one_that_is_not_healthy_any_more_settles_anew(docker: Docker) -> None:
+    states = _states("i running starting 0 0 false", "i running healthy 0 0 false").replace(
+        "{folder}", str(docker.folder)
+    )
+    before = _now()
+    _, out = docker.run(rollout.wait_healthy(["i"], limit=60, settle=1, since="1"), states)
+    assert int(rollout.healthy_since(out)) / 100 + 0.01 >= before
 
 
 def test_a_container_that_dies_while_it_should_settle_is_named(docker: Docker) -> None:
@@ -179,13 +204,15 @@ def test_new_containers_are_waited_for_and_those_from_before_are_not(docker: Doc
       ps) case $* in *service=core\\ *) printf 'old\\nnew\\n' ;; *) echo other ;; esac ;;
       *) shift 3; for id; do echo "$id running healthy 0 0 false"; done ;;
     esac"""
-    assert docker.run(rollout.wait_new("p", ["core", "web"], ["old"], limit=9), answer) == (0, "")
+    code, said = docker.run(rollout.wait_new("p", ["core", "web"], ["old"], limit=9), answer)
+    assert code == 0 and rollout.healthy_since(said).isdigit()
     assert docker.calls[-1].endswith(" new other")
 
 
 def test_where_nothing_is_new_nothing_is_waited_for(docker: Docker) -> None:
     assert docker.run(rollout.wait_new("p", ["core"], ["old"], limit=9), "echo old") == (0, "")
     assert len(docker.calls) == 1
+    assert rollout.healthy_since("") == ""
 
 
 def test_a_probe_without_an_edge_says_so(docker: Docker) -> None:

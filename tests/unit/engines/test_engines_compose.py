@@ -346,6 +346,16 @@ def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connect
         engine.ask(ADDRESSES, [instance("core")])
 
 
+def test_what_was_started_together_settles_from_the_moment_it_was_healthy() -> None:
+    settled = str(rollout.wait_healthy(["id-core-2"], limit=5, settle=2, since="123456"))
+    engine = _engine({
+        UP: "", WAIT_NEW: "healthy since 123456\n", FACTS: _facts(instance("core", 1), instance("core", 2)), PROBE: "",
+        settled: "healthy since 123456\n",
+    })  # fmt: skip
+    engine.ask(ADDRESSES, engine.start_beside({"core": 1}, BEFORE))
+    assert settled in _host(engine).transcript
+
+
 def test_without_an_edge_nothing_can_be_asked() -> None:
     with pytest.raises(FlotteqError, match=r"^fake: the edge is not running$"):
         _engine({PROBE: rollout.NO_EDGE}).ask(ADDRESSES, [instance("core")])
