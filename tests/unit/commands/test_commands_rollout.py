@@ -164,7 +164,7 @@ def test_a_wait_that_settles_counts_from_the_wait_before_it(docker: Docker) -> N
     states = _states("i running healthy 0 0 false").replace("{folder}", str(docker.folder))
     before = _now()
     since = rollout.healthy_since(docker.run(rollout.wait_healthy(["i"], limit=60), states)[1])
-    assert before <= int(since) / 100 + 0.01 <= _now()
+    assert before - 0.02 <= int(since) / 100 <= _now() + 0.02
     long_ago = str(int(since) - 6000)
     assert docker.run(rollout.wait_healthy(["i"], limit=60, settle=60, since=long_ago), states) == (
         0, f"healthy since {long_ago}\n",
