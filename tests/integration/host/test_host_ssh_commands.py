@@ -135,10 +135,15 @@ def test_ctrl_c_comes_at_once_and_ends_the_command(host: SshHost, tmp_path: Path
         wait_until(lambda: read_pid(tmp_path))
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A shell starts what runs behind it deaf to SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt).start()
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        host.run(Command(Raw(f"echo $$ >{tmp_path}/pid; exec sleep 60")))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            host.run(Command(Raw(f"echo $$ >{tmp_path}/pid; exec sleep 60")))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - started < 3
     wait_until(lambda: is_gone(read_pid(tmp_path)))
     assert host.run(Command("true")).ok
