@@ -29,6 +29,7 @@ EMPTY = "from invoke import task\n\n\n@task\ndef nothing(c):\n    pass\n"
 MEBIBYTE = 1 << 20
 ROUND_TRIP = 0.05
 UNWATCHED = ("--soak", "0")
+UNSETTLED = {"FLOTTEQ__DEPLOY__SETTLE": "0"}
 
 Found = defaultdict[str, list[float]]
 
@@ -88,18 +89,21 @@ def back(stand: Ground, found: Found) -> None:
 
 
 def overhead(stand: Ground, found: Found) -> None:
-    """Three times the same work: by hand on the host, by ``inv deploy``, and by that 50 ms away."""
+    """The same work by hand on the host, by ``inv deploy`` with and without settling, and by that 50 ms away."""
     with stand.site() as site:
         laps = rolled_by_hand(site)
     say(f"    by hand: {', '.join(f'{name} {seconds:.1f} s' for name, seconds in laps.items())}")
     needed = sum(laps.values())
     near = stand.inv("deploy", "--version", stand.other(), *UNWATCHED).seconds
+    unsettled = stand.given(UNSETTLED)
+    bare = unsettled.inv("deploy", "--version", stand.other(), *UNWATCHED).seconds
     host = stand.settings.host
     version = stand.other()
     with delayed(host.address, host.port, ROUND_TRIP) as port, stand.through(port) as away:
         far = away.inv("deploy", "--version", version, *UNWATCHED).seconds
-    for name, seconds in (("needed", needed), ("near", near), ("far", far)):
+    for name, seconds in (("needed", needed), ("near", near), ("bare", bare), ("far", far)):
         found[name].append(seconds)
+    found["overhead_bare"].append(bare - needed)
     found["overhead"].append(near - needed)
     found["overhead_far"].append(far - needed)
 
@@ -129,6 +133,7 @@ def rows(found: Found, watched: int) -> list[tuple[str, str, str]]:
         (f"`inv rollback` to a kept release, {watched} s watched", f"{of['rollback']:.1f} s", ""),
         ("the same work by hand on the host", f"{of['needed']:.1f} s", ""),
         ("`inv deploy` beyond that", f"{of['near']:.1f} s: {of['overhead']:+.1f} s", "≤ 3 s"),
+        ("… with `deploy.settle = 0`", f"{of['bare']:.1f} s: {of['overhead_bare']:+.1f} s", ""),
         (
             f"`inv deploy` beyond that, {ROUND_TRIP * 1000:.0f} ms round trip",
             f"{of['far']:.1f} s: {of['overhead_far']:+.1f} s",
