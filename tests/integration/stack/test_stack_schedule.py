@@ -66,10 +66,11 @@ def test_monitoring_reads_age_size_and_result(stack: Stack) -> None:
 def told(stack: Stack) -> Iterator[str]:
     """The project's own program for failures; where it writes."""
     hook = stack.project / "hooks/schedule-failed"
-    hook.parent.mkdir(exist_ok=True)
+    hook.parent.mkdir()
     hook.write_text('#!/bin/sh\necho "$1" >/root/told\n')
     yield "/root/told"
     hook.unlink()
+    hook.parent.rmdir()
     stack.host("rm -f /root/told /opt/flotteq/schedule/on-failure")
 
 
