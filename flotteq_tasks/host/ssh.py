@@ -40,6 +40,9 @@ _PLAIN = "LC_ALL=C; export LC_ALL; "
 # pieces and goes to grep on its input, or the script would find itself.
 _KILL = """
 marked() { printf '%s\\n' "$1$2" | grep -slzxF -f - /proc/[0-9]*/cmdline | cut -d/ -f3; }
+# Behind sshd and sudo it may not have begun yet: what begins after its end was said would go on for ever.
+turn=0
+while [ -z "$(marked "$1" "$2")" ] && [ "$turn" -lt 40 ]; do turn=$((turn + 1)); sleep 0.05; done
 for pid in $(marked "$1" "$2"); do kill -TERM "$pid" 2>/dev/null; done
 turn=0
 while [ -n "$(marked "$1" "$2")" ] && [ "$turn" -lt 60 ]; do turn=$((turn + 1)); sleep 0.1; done

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from flotteq_tasks.commands import docker, rollout
-from flotteq_tasks.commands.batch import split, together
+from flotteq_tasks.commands.batch import batch, split, together
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_facts
 from flotteq_tasks.commands.shell import Command, script
@@ -26,6 +26,8 @@ from flotteq_tasks.model.stack import Settings
 LOG_LINES = 50
 # No line of JSON or of hashes is this.
 RESOLVED = "@@ resolved"
+# Nor what a probe prints, a line an answer.
+ASKED = "@@ asked"
 
 _DIRECTORIES = """
 cd "$1"
@@ -104,7 +106,7 @@ class ComposeEngine:
         files = release_files(self.settings, release)
         root = f"{self.directory}/releases/{release.id}/files"
         read = self.host.write_tree(root, files, then=[self._resolved(release.id)], check=False)
-        done = _results(self._resolving(release.id), read[-1].check(self.host.name))
+        done = _results(self._resolving(release.id), read[-1].check(self.host.name), RESOLVED)
         if not done[-1].ok:
             raise unreadable(self.settings, done[-1], root)
         hashes = {path: sha256(comparable(file.content)).hexdigest() for path, file in files.items()}
@@ -114,7 +116,7 @@ class ComposeEngine:
         """Stage the files of an earlier release under a new id; its images and secret versions come with them."""
         copy = rollout.stage_again(self.directory, source.id, release.id)
         read = self.host.run_all([copy, self._resolved(release.id)], timeout=120)
-        done = _results(self._resolving(release.id), read[-1])
+        done = _results(self._resolving(release.id), read[-1], RESOLVED)
         return _staged(replace(release, files=source.files), [one.check(self.host.name) for one in done])
 
     def _resolved(self, release_id: str) -> Command:
@@ -256,12 +258,15 @@ class ComposeEngine:
         since = known.pop() if len(known) == 1 else ""
         wait = [rollout.wait_healthy(ids, limit=limit, settle=settle, since=since)] if ids else []
         most = 10 * len(addresses) + limit + settle + 60
-        found = self.host.run_all([probe, *wait, *meanwhile], timeout=most, check=False, together=True)
-        if found[0].code == rollout.NO_EDGE:
-            raise FlotteqError(f"{self.host.name}: the edge is not running", hint="inv status")
-        done = found[0].check(self.host.name)
+        # First the wait: the log of one that died says more than a refused connection.
+        steps = [*wait, probe]
+        found = self.host.run_all([batch(steps, ASKED), *meanwhile], timeout=most, check=False, together=True)
+        asked = _results(steps, found[0].check(self.host.name), ASKED)
         if wait:
-            self._refuse(found[1], waited, limit=limit)
+            self._refuse(asked[0], waited, limit=limit)
+        if asked[-1].code == rollout.NO_EDGE:
+            raise FlotteqError(f"{self.host.name}: the edge is not running", hint="inv status")
+        done = asked[-1].check(self.host.name)
         answers: dict[str, tuple[int, str]] = {}
         for line in done.out.splitlines():
             kind, _, rest = line.partition(" ")
@@ -270,7 +275,7 @@ class ComposeEngine:
                 continue
             content, _, code = text.strip().rpartition(" ")
             answers[address] = (int(code) if code.isdigit() else 0, content.strip())
-        others = [one.check(self.host.name) for one in found[1 + len(wait) :]]
+        others = [one.check(self.host.name) for one in found[1:]]
         return {key: answers.get(address, (0, "no answer")) for key, address in addresses.items()}, others
 
     def _of(self, release_id: str) -> Compose:
@@ -282,8 +287,8 @@ def _digest_of(release: Release | None, service: str) -> str:
     return release.images.get(service, "").rpartition("@")[2] if release else ""
 
 
-def _results(commands: Sequence[Command], read: Done) -> list[Done]:
-    said = split(read.out, RESOLVED)
+def _results(commands: Sequence[Command], read: Done, mark: str) -> list[Done]:
+    said = split(read.out, mark)
     return [Done(command, code, out=out, err=err) for command, (code, out, err) in zip(commands, said, strict=False)]
 
 

@@ -43,7 +43,8 @@ def environment(settings: Settings, release: Release) -> dict[str, str]:
         values[variable(name, "cpus")] = service.cpus
         if service.kind == "rolling":
             values[variable(name, "replicas")] = str(release.replicas.get(name, service.replicas))
-    for name, fingerprint in release.secrets.items():
+    # A release that was read back has them in another order, and the same settings must give the same file.
+    for name, fingerprint in sorted(release.secrets.items()):
         values[variable(name, "file")] = secret_path(name, fingerprint)
     # Compose does not read it; it tells which release's files lie in the project directory.
     values["FLOTTEQ_RELEASE"] = release.id

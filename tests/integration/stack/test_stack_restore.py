@@ -281,7 +281,7 @@ def test_any_volume_comes_back_and_nothing_that_runs_is_torn(stack: Stack) -> No
 
 
 def test_the_way_back_behind_a_migration_is_the_set_from_before_it(stack: Stack) -> None:
-    version, before = "v7.0.0", plates(stack)
+    version, before = "v7.5.0", plates(stack)
     if not stack.published(version):
         stack.publish(version, "EXTRA_MIGRATION=colour")
     stack.inv("deploy", "--version", version, "--soak", "0").ok()

@@ -9,13 +9,13 @@ import pytest
 from unit_support import DIGEST, fleet, instance
 
 from flotteq_tasks.commands import rollout
-from flotteq_tasks.commands.batch import together
+from flotteq_tasks.commands.batch import batch, together
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_facts
 from flotteq_tasks.commands.shell import Command, Raw
 from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose import files
-from flotteq_tasks.engines.compose.engine import RESOLVED, ComposeEngine, _image
+from flotteq_tasks.engines.compose.engine import ASKED, RESOLVED, ComposeEngine, _image
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed, SettingsError, Unhealthy
@@ -216,7 +216,6 @@ def test_one_old_container_among_new_ones_is_a_change() -> None:
 
 
 WAIT = str(rollout.wait_healthy(["id-core-1"], limit=5))
-SETTLED = str(rollout.wait_healthy(["id-core-1"], limit=5, settle=2))
 DIAGNOSE = str(rollout.diagnose("id-core-1", lines=50))
 
 
@@ -326,20 +325,29 @@ def test_a_one_off_container_whose_command_failed_is_removed() -> None:
     assert _host(engine).transcript[-1] == REMOVE
 
 
-PROBE = str(rollout.probe("fleet", "front", ["http://a:1/x", "http://b:1/", "http://c/"]))
+PROBE = rollout.probe("fleet", "front", ["http://a:1/x", "http://b:1/", "http://c/"])
+SETTLED = rollout.wait_healthy(["id-core-1"], limit=5, settle=3)
+
+
+def _asked(*results: tuple[int, str]) -> str:
+    return "".join(f"{out}\n{ASKED} err\n\n{ASKED} {code}\n" for code, out in results)
+
+
 ADDRESSES = {"a": "http://a:1/x", "b": "http://b:1/", "c": "http://c/"}
 
 
 def test_addresses_are_asked_from_inside_the_edge() -> None:
     out = 'probe http://a:1/x {"a": 1} 200\nprobe http://b:1/ curl: (7) refused  000\nnoise\n'
-    answers, others = _engine({PROBE: out, "look": "seen\n"}).ask(ADDRESSES, [], meanwhile=[Command("look")])
+    answers, others = _engine({str(batch([PROBE], ASKED)): _asked((0, out)), "look": "seen\n"}).ask(
+        ADDRESSES, [], meanwhile=[Command("look")]
+    )
     assert answers == {"a": (200, '{"a": 1}'), "b": (0, "curl: (7) refused"), "c": (0, "no answer")}
     assert [one.out for one in others] == ["seen\n"]
 
 
 def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connection() -> None:
     engine = _engine({
-        PROBE: "probe http://a:1/x curl: (7) refused  000\n", SETTLED: _answer(3, "id-core-1 exited - 0 1 false\n"),
+        str(batch([SETTLED, PROBE], ASKED)): _asked((3, "id-core-1 exited - 0 1 false\n")),
         DIAGNOSE: '{"Status":"exited","ExitCode":1}\nlog line\n',
     })  # fmt: skip
     with pytest.raises(Unhealthy, match="core: its process ended with exit code 1"):
@@ -347,18 +355,19 @@ def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connect
 
 
 def test_what_was_started_together_settles_from_the_moment_it_was_healthy() -> None:
-    settled = str(rollout.wait_healthy(["id-core-2"], limit=5, settle=2, since="123456"))
+    settled = rollout.wait_healthy(["id-core-2"], limit=5, settle=3, since="123456")
+    asked = str(batch([settled, PROBE], ASKED))
     engine = _engine({
-        UP: "", WAIT_NEW: "healthy since 123456\n", FACTS: _facts(instance("core", 1), instance("core", 2)), PROBE: "",
-        settled: "healthy since 123456\n",
+        UP: "", WAIT_NEW: "healthy since 123456\n", FACTS: _facts(instance("core", 1), instance("core", 2)),
+        asked: _asked((0, "healthy since 123456\n"), (0, "")),
     })  # fmt: skip
     engine.ask(ADDRESSES, engine.start_beside({"core": 1}, BEFORE))
-    assert settled in _host(engine).transcript
+    assert asked in _host(engine).transcript
 
 
 def test_without_an_edge_nothing_can_be_asked() -> None:
     with pytest.raises(FlotteqError, match=r"^fake: the edge is not running$"):
-        _engine({PROBE: rollout.NO_EDGE}).ask(ADDRESSES, [instance("core")])
+        _engine({"*": _asked((0, ""), (rollout.NO_EDGE, ""))}).ask(ADDRESSES, [instance("core")])
 
 
 def test_volumes_carry_the_project() -> None:
@@ -515,6 +524,13 @@ def test_a_compose_file_that_compose_cannot_read_is_named_as_it_lies_here(
 def test_two_releases_with_the_same_settings_have_the_same_hashes() -> None:
     first, second = (_engine(READ).stage(replace(RELEASE, id=name)).release for name in ("r2", "r3"))
     assert first.files == second.files
+
+
+def test_the_order_of_secrets_makes_no_other_file() -> None:
+    first = replace(RELEASE, secrets={"b": "1", "a": "2"})
+    again = Release.from_json(first.to_json())
+    assert list(again.secrets) != list(first.secrets)
+    assert files.release_files(fleet(), again)[".env"] == files.release_files(fleet(), first)[".env"]
 
 
 def test_activation_copies_the_staged_files_and_hands_on_what_others_said() -> None:
