@@ -19,7 +19,7 @@ import pytest
 from loopback_sshd import Server, client_process, is_gone, read_pid, wait_until
 
 from flotteq_tasks.commands.shell import Command, Raw
-from flotteq_tasks.host.ssh import SshHost
+from flotteq_tasks.host.ssh import _KILL, SshHost
 from flotteq_tasks.host.target import Target
 from flotteq_tasks.model.errors import CommandFailed, CommandTimedOut, HostUnreachable
 
@@ -147,6 +147,19 @@ def test_ctrl_c_comes_at_once_and_ends_the_command(host: SshHost, tmp_path: Path
     assert time.monotonic() - started < 3
     wait_until(lambda: is_gone(read_pid(tmp_path)))
     assert host.run(Command("true")).ok
+
+
+def test_a_command_whose_end_was_said_before_it_began_does_not_go_on() -> None:
+    token = "flotteq-0123456789abcdef"
+    killer = subprocess.Popen(["sh", "-c", _KILL, "kill", token[:8], token[8:]])
+    # Behind sshd and sudo on a busy host.
+    time.sleep(0.5)
+    late = subprocess.Popen(["timeout", "60", "sh", "-c", "sleep 60; true", token])
+    try:
+        assert late.wait(10) != 0
+        assert killer.wait(10) == 0
+    finally:
+        late.kill()
 
 
 def test_silent_streams_are_ended(host: SshHost, tmp_path: Path) -> None:
