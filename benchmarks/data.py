@@ -79,8 +79,11 @@ done
 
 def timed(site: Site, work: str, *words: str) -> float:
     """Seconds of a piece of shell on the host, as its own clock says."""
-    done = site.host.run(script(_TIMED.replace("$WORK", work), *words), timeout=LIMIT)
-    [line] = [line for line in done.out.splitlines() if line.startswith("seconds ")]
+    return _clocked(site, script(_TIMED.replace("$WORK", work), *words))
+
+
+def _clocked(site: Site, command: Command) -> float:
+    [line] = [one for one in site.host.run(command, timeout=LIMIT).out.splitlines() if one.startswith("seconds ")]
     return int(line.split()[1]) / 1000
 
 
@@ -91,9 +94,7 @@ def inside(site: Site, work: str) -> float:
         f"export RESTIC_REPOSITORY=/backups/{PLACE}/raw RESTIC_CACHE_DIR=/backups/{PLACE}/cache\n"
         + _TIMED.replace("$WORK", work)
     )
-    run = site.engine.containers.run("backup", ["-euc", text], name="bench-backup", entrypoint="sh")
-    [line] = [one for one in site.host.run(run, timeout=LIMIT).out.splitlines() if one.startswith("seconds ")]
-    return int(line.split()[1]) / 1000
+    return _clocked(site, site.engine.containers.run("backup", ["-euc", text], name="bench-backup", entrypoint="sh"))
 
 
 def sql(site: Site, text: str) -> None:
@@ -149,19 +150,17 @@ def database(stand: Ground, site: Site, found: dict[str, list[float]]) -> None:
     found["raw again"].append(inside(site, raw))
     for name in ("first", "second"):
         call = stand.inv("backup.db", limit=LIMIT)
-        seconds, added = parts(call)
-        found[name].append(seconds)
+        found[name].append(parts(call)[0])
         found[f"{name} whole"].append(sum(steps(call).values()))
-        found[f"{name} added"].append(added)
         found["memory"].append(call.memory / MEBIBYTE)
     sql(site, _CHANGE)
     found["changed added"].append(parts(stand.inv("backup.db", limit=LIMIT))[1])
-    found["dump"].append(_size(site, f"{place}/raw-dump", custom))
+    found["dump"].append(_size(site, custom))
 
 
-def _size(site: Site, path: str, custom: Command) -> float:
+def _size(site: Site, custom: Command) -> float:
     plain = custom.render().replace("-Fc", "-Fc -Z0")
-    return float(site.host.run(script(f"{plain} | wc -c", path), timeout=LIMIT).out.strip())
+    return float(site.host.run(script(f"{plain} | wc -c"), timeout=LIMIT).out.strip())
 
 
 def restores(stand: Ground, site: Site, found: dict[str, list[float]]) -> None:

@@ -42,19 +42,13 @@ def served(settings: Settings, service: str, context: ssl.SSLContext) -> str:
         return ""
 
 
-class Watch:
-    """Asks every domain for its version ten times a second until its block ends.
+class Asking:
+    """Threads that ask from the beginning of a block until its end."""
 
-    Args:
-        version: what they are to show.
-    """
+    _threads: list[threading.Thread]
 
-    def __init__(self, ground: Ground, version: str) -> None:
-        self._settings, self._version = ground.settings, version
-        self._context = tls_context(self._settings)
-        self._first: dict[str, float] = {}
-        self._stop, self._all = threading.Event(), threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(name,)) for name in self._settings.public]
+    def __init__(self) -> None:
+        self._stop = threading.Event()
 
     def __enter__(self) -> Self:
         self._started = time.monotonic()
@@ -68,6 +62,22 @@ class Watch:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+
+class Watch(Asking):
+    """Asks every domain for its version ten times a second until its block ends.
+
+    Args:
+        version: what they are to show.
+    """
+
+    def __init__(self, ground: Ground, version: str) -> None:
+        super().__init__()
+        self._settings, self._version = ground.settings, version
+        self._context = tls_context(self._settings)
+        self._first: dict[str, float] = {}
+        self._all = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(name,)) for name in self._settings.public]
 
     def wait(self, timeout: float) -> float:
         """Wait until every domain has shown the version; return the seconds from the block's begin until then.
@@ -95,7 +105,7 @@ class Watch:
             self._stop.wait(EVERY)
 
 
-class Pace:
+class Pace(Asking):
     """Asks a service for its health, so many times a second over kept connections, and keeps how long each took.
 
     Args:
@@ -104,27 +114,15 @@ class Pace:
     """
 
     def __init__(self, ground: Ground, service: str, *, rate: float, connections: int = 10) -> None:
+        super().__init__()
         self._settings, self._service = ground.settings, service
         self._pause = connections / rate
         self._context = tls_context(self._settings)
-        self._stop = threading.Event()
         self.seconds: list[float] = []
         self._threads = [
             threading.Thread(target=self._ask, args=(number / connections * self._pause,))
             for number in range(connections)
         ]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def slowest(self, share: float) -> float:
         """Seconds within which this share of the requests was answered."""

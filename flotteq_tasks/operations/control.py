@@ -14,7 +14,7 @@ from flotteq_tasks.operations import edge_files
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy.preparation import memory_bytes
 from flotteq_tasks.operations.lock import locked
-from flotteq_tasks.operations.names import known_services, unknown
+from flotteq_tasks.operations.names import known_services, own_volume, unknown
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import Step, run_steps
 
@@ -190,12 +190,8 @@ def inspect_volume(site: Site, name: str) -> object:
     Raises:
         UsageError: the project has no such volume; the nearest of its own is suggested.
     """
-    prefix = f"{site.settings.project.name}_"
-    own = sorted(one.removeprefix(prefix) for one in site.engine.facts().volumes if one.startswith(prefix))
-    short = name.removeprefix(prefix)
-    if short not in own:
-        raise unknown("volume", name, own)
-    return json.loads(site.host.run(docker.inspect(prefix + short)).out)
+    _, full = own_volume(site.settings, name, among=site.engine.facts().volumes)
+    return json.loads(site.host.run(docker.inspect(full)).out)
 
 
 def _live(site: Site, facts: Facts) -> Facts:

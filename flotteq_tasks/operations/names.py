@@ -51,3 +51,21 @@ def one_of(flag: str, text: str, possible: Collection[str]) -> str:
     if text not in possible:
         raise UsageError(f"{flag} {text!r} is none of: {', '.join(word for word in possible if word)}")
     return text
+
+
+def own_volume(settings: Settings, name: str, *, among: Iterable[str]) -> tuple[str, str]:
+    """A volume of the project: its name without the project's in front, and with it. Pure.
+
+    Args:
+        name: with or without the project's name in front.
+        among: all volumes of the host.
+
+    Raises:
+        UsageError: the project has no such volume; the nearest of its own is suggested.
+    """
+    prefix = f"{settings.project.name}_"
+    own = sorted(one.removeprefix(prefix) for one in among if one.startswith(prefix))
+    short = name.removeprefix(prefix)
+    if short not in own:
+        raise unknown("volume", name, own)
+    return short, prefix + short

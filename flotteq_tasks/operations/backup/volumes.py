@@ -16,7 +16,7 @@ from flotteq_tasks.operations.backup.sets import RESTORING, prepare, sets
 from flotteq_tasks.operations.backup.trees import Exchanged
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
-from flotteq_tasks.operations.names import unknown
+from flotteq_tasks.operations.names import own_volume
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import Step, run_steps
 
@@ -49,13 +49,9 @@ def find(site: Site, name: str) -> Volume:
     Raises:
         UsageError: the project has no such volume; the nearest of its own is suggested.
     """
-    prefix = f"{site.settings.project.name}_"
-    own = sorted(one.removeprefix(prefix) for one in site.engine.facts().volumes if one.startswith(prefix))
-    short = name.removeprefix(prefix)
-    if short not in own:
-        raise unknown("volume", name, own)
-    found = site.host.run(users(prefix + short)).out.split()
-    return Volume(short, prefix + short, tuple(sorted({one for one in found if one in site.settings.services})))
+    short, full = own_volume(site.settings, name, among=site.engine.facts().volumes)
+    found = site.host.run(users(full)).out.split()
+    return Volume(short, full, tuple(sorted({one for one in found if one in site.settings.services})))
 
 
 def chosen(site: Site, wanted: str, volume: Volume) -> tuple[BackupSet, float]:
