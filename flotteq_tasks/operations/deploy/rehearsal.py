@@ -77,11 +77,11 @@ def _containers(prepared: Preparation, names: list[str]) -> Iterator[tuple[str, 
         for command in engine.beside({name: prepared.replicas(name) for name in names}, prepared.facts):
             yield "containers", str(command)
         addresses = [_address(name, settings.services[name]) for name in names]
-        yield "checks", str(rollout.probe(settings.project.name, edge, addresses))
         yield (
             "checks",
             str(rollout.wait_healthy([NEW], limit=settings.deploy.health_timeout, settle=settings.deploy.settle)),
         )
+        yield "checks", str(rollout.probe(settings.project.name, edge, addresses))
     yield "switch", str(rollout.keep_edge(directory))
     yield "switch", f"write the edge's files below {directory}/nginx"
     yield "switch", str(nginx.reload(engine.containers, generation="", taken=TAKEN, service=edge))
