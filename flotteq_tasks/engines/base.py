@@ -145,6 +145,9 @@ class Engine(Protocol):
             release: a staged release whose image and settings are used; empty: the live one.
         """
 
+    def once(self, service: str, command: Iterable[str], *, name: str, release: str = "") -> Command:
+        """The command of ``run_once``, for a round trip with others."""
+
     def ask(
         self, addresses: Mapping[str, str], instances: Iterable[Instance], *, meanwhile: Sequence[Command] = ()
     ) -> tuple[dict[str, tuple[int, str]], list[Done]]:

@@ -295,7 +295,7 @@ class DeploySettings:
     max_failure_ratio: float = 0.05
     hook_timeout: int = 120
     lease: int = 45
-    settle: int = 3
+    settle: int = 1
     retain: int = 5
     assets_hours: int = 48
 

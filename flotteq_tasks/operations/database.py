@@ -5,6 +5,8 @@ import shlex
 from collections.abc import Sequence
 
 from flotteq_tasks.commands import postgres
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError
 from flotteq_tasks.model.stack import Migrations
 from flotteq_tasks.operations.backup import predeploy
@@ -17,28 +19,46 @@ def has_tables(site: Site) -> bool:
     return int(done.out.strip() or 0) > 0
 
 
-def dump(site: Site, release: str) -> str:
+def dump(site: Site, release: str, *, meanwhile: Sequence[Command] = ()) -> tuple[str, list[Done]]:
     """Take a set of the database; without a backup job, dump it to a file and read its table of contents back.
 
+    Args:
+        meanwhile: commands that run side by side with it.
+
     Returns:
-        a note; empty where the database has no table: then there is neither.
+        a note, empty where the database has no table: then there is neither; the results of ``meanwhile`` up to the
+        first that failed.
 
     Raises:
         FlotteqError: it failed; nothing is left.
     """
     if predeploy.possible(site):
-        return predeploy.take(site, release)
+        return predeploy.take(site, release, meanwhile=meanwhile)
     path = f"{site.settings.project.backups}/pre-deploy/{release}.dump"
     command = postgres.dump_to_file(site.engine.containers, site.settings.database, path)
-    size = site.host.run(command, timeout=3600).out.strip().splitlines()[-1]
-    return "" if size == "empty" else f"{int(size) / 1024:,.0f} KiB in {path}"
+    done = site.host.run_all([command, *meanwhile], timeout=3600, check=False, together=True)
+    size = done[0].check(site.host.name).out.strip().splitlines()[-1]
+    return "" if size == "empty" else f"{int(size) / 1024:,.0f} KiB in {path}", done[1:]
 
 
-def migrate(site: Site, migrations: Migrations, *, empty: bool | None = None) -> tuple[tuple[str, ...], str]:
+def asking(site: Site, migrations: Migrations) -> list[Command]:
+    """The command that asks for the migrations' status with the new image, for a round trip with others.
+
+    None where there is no status command.
+    """
+    text = migration_script(migrations, ())
+    name = f"{site.settings.project.name}-migrate"
+    return [site.engine.once(migrations.service, ["sh", "-ec", text], name=name)] if migrations.status else []
+
+
+def migrate(
+    site: Site, migrations: Migrations, *, empty: bool | None = None, asked: Sequence[Done] = ()
+) -> tuple[tuple[str, ...], str]:
     """Run the pending migrations once; an empty database gets the first_install list instead.
 
     Args:
         empty: whether the database has no table; None: it is asked.
+        asked: the result of ``asking``, if it was: where it tells that nothing is pending, nothing runs.
 
     Returns:
         names of the applied migrations, as far as the status command tells them, and a note.
@@ -49,12 +69,19 @@ def migrate(site: Site, migrations: Migrations, *, empty: bool | None = None) ->
     empty = not has_tables(site) if empty is None else empty
     first = bool(empty and migrations.first_install)
     commands = migrations.first_install if first else (migrations.command,)
-    output = _run(site, migrations, commands, only_pending=not first)
-    applied, pending = read_status(output.partition(STATUS)[2])
+    applied, pending = _told(asked)
+    if not applied or pending:
+        output = _run(site, migrations, commands, only_pending=not first and not pending)
+        applied, pending = read_status(output.partition(STATUS)[2])
     if pending:
         site.report.warn(f"still pending after the migration: {', '.join(pending)}")
     words = "first installation" if empty else "up to date"
     return applied, f"{words}, {len(applied)} applied" if applied else words
+
+
+def _told(asked: Sequence[Done]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of an answer that failed nothing is believed: the migration's own failure says more."""
+    return read_status(asked[0].out.partition(STATUS)[2]) if asked and asked[0].ok else ((), ())
 
 
 def migration_status(

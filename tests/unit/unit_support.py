@@ -125,3 +125,21 @@ def fake_program(folder: Path, name: str, body: str) -> Path:
     program.write_text(f"#!/bin/sh\n{body}\n")
     program.chmod(0o755)
     return program
+
+
+class Docker:
+    """A program called docker. ``answer`` is shell code that sees docker's arguments; calls are written down."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "calls"
+
+    def run(self, command: Command, answer: str) -> tuple[int, str]:
+        body = f'n=$(mktemp {self.folder}/call.XXXXXX); echo "$*" >> {self.log}\n{answer}'
+        fake_program(self.folder / "bin", "docker", body)
+        done = execute(command, path=self.folder / "bin")
+        return done.returncode, done.stdout
+
+    @property
+    def calls(self) -> list[str]:
+        return self.log.read_text().splitlines()

@@ -48,12 +48,12 @@ def likely_cause(state: dict[str, Any], log: str) -> tuple[str, str]:
     return "", ""
 
 
-def diagnosis(instance: Instance, seen: str, *, limit: int, timed_out: bool, restarts: int = 0) -> Unhealthy:
+def diagnosis(instance: Instance, seen: str, *, waited: str = "", restarts: int = 0) -> Unhealthy:
     """Turn a container's state and log into an error that names service, state, cause and remedy.
 
     Args:
         seen: one line of JSON (docker's State), then the log.
-        limit: seconds that were waited at most.
+        waited: what is said of it when only the time ended; empty: its state tells.
         restarts: how often its restart policy has started it again.
     """
     first, _, rest = seen.partition("\n")
@@ -63,7 +63,7 @@ def diagnosis(instance: Instance, seen: str, *, limit: int, timed_out: bool, res
     health = state.get("Health") or {}
     last_check = ((health.get("Log") or [{}])[-1].get("Output") or "").strip()
     codes = re.findall(r"(?m)^docker: die (\d+)$", rest)
-    what = f"not healthy within {limit} s" if timed_out else _state_in_words(state, health, restarts, codes)
+    what = waited or _state_in_words(state, health, restarts, codes)
     cause, remedy = likely_cause(state, _SURVIVED.sub(r"\1", rest) + f"\n{last_check}")
     lines = [f"{instance.name} ({instance.image})"]
     if last_check:

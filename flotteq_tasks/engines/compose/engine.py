@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from flotteq_tasks.commands import docker, rollout
+from flotteq_tasks.commands import docker, rollout, waiting
 from flotteq_tasks.commands.batch import batch, split, together
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_facts
@@ -194,7 +194,7 @@ class ComposeEngine:
         if not done[-1].ok:
             self._refuse(done[1], new, limit=limit)
             done[-1].check(self.host.name)
-        self._healthy |= dict.fromkeys((one.id for one in new), rollout.healthy_since(done[1].out))
+        self._healthy |= dict.fromkeys((one.id for one in new), waiting.healthy_since(done[1].out))
         return new
 
     def beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Command]:
@@ -202,14 +202,14 @@ class ComposeEngine:
         known, limit = [one.id for one in facts.instances], self.settings.deploy.health_timeout
         scale = {service: len(facts.of(service)) + count for service, count in counts.items()}
         up = self._of(release).up(counts, scale=scale)
-        return [up, rollout.wait_new(self.settings.project.name, counts, known, limit=limit), self.look()]
+        return [up, waiting.wait_new(self.settings.project.name, counts, known, limit=limit), self.look()]
 
     def wait_healthy(self, instances: Iterable[Instance], *, limit: int) -> None:
         """Wait for health; fail at once with the log and the likely cause when it cannot come."""
         waited = list(instances)
         if waited:
             ids = [one.id for one in waited]
-            done = self.host.run(rollout.wait_healthy(ids, limit=limit), timeout=limit + 30, check=False)
+            done = self.host.run(waiting.wait_healthy(ids, limit=limit), timeout=limit + 30, check=False)
             self._refuse(done, waited, limit=limit)
 
     def _refuse(self, done: Done, instances: Iterable[Instance], *, limit: int) -> None:
@@ -224,7 +224,11 @@ class ComposeEngine:
             raise FlotteqError(f"{self.host.name}: containers vanished while they were waited for: {done.out.strip()}")
         seen = self.host.run(rollout.diagnose(culprit.id, lines=LOG_LINES), check=False)
         restarts = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
-        raise diagnosis(culprit, seen.out, limit=limit, timed_out=done.code == 4, restarts=restarts)
+        waited = {
+            waiting.STARTING: f"not healthy within {limit} s",
+            waiting.GROWING: f"healthy, but after {limit} s its memory still grows towards its limit",
+        }
+        raise diagnosis(culprit, seen.out, waited=waited.get(done.code or 0, ""), restarts=restarts)
 
     def retire(self, instances: Iterable[Instance]) -> None:
         """Stop and remove containers; those that are gone already count as removed."""
@@ -238,13 +242,17 @@ class ComposeEngine:
 
     def run_once(self, service: str, command: Iterable[str], *, name: str, limit: int, release: str = "") -> Done:
         """Run a command in a fresh container; its name is fixed, so that a leftover is found and removed."""
-        run = self._of(release).run(service, command, name=name, entrypoint="/opt/entrypoint/secrets-to-env")
         try:
-            return self.host.run(rollout.alone(name, run), timeout=limit)
+            return self.host.run(self.once(service, command, name=name, release=release), timeout=limit)
         except BaseException:
             with interruption.ignored():
                 self.host.run(docker.remove([name]), check=False)
             raise
+
+    def once(self, service: str, command: Iterable[str], *, name: str, release: str = "") -> Command:
+        """The command of ``run_once``, for a round trip with others."""
+        run = self._of(release).run(service, command, name=name, entrypoint="/opt/entrypoint/secrets-to-env")
+        return rollout.alone(name, run)
 
     def ask(
         self, addresses: Mapping[str, str], instances: Iterable[Instance], *, meanwhile: Sequence[Command] = ()
@@ -256,7 +264,7 @@ class ComposeEngine:
         # Where they were waited for together, their time began then.
         known = {self._healthy.get(id, "") for id in ids}
         since = known.pop() if len(known) == 1 else ""
-        wait = [rollout.wait_healthy(ids, limit=limit, settle=settle, since=since)] if ids else []
+        wait = [waiting.wait_healthy(ids, limit=limit, settle=settle, since=since)] if ids else []
         most = 10 * len(addresses) + limit + settle + 60
         # First the wait: the log of one that died says more than a refused connection.
         steps = [*wait, probe]

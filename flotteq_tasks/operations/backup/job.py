@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flotteq_tasks.commands import rollout
-from flotteq_tasks.commands.shell import Command, chain
+from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.errors import ExitCode, FlotteqError, HostUnreachable, SettingsError
 from flotteq_tasks.model.events import Report, StepDone, StepFailed, StepStarted
 from flotteq_tasks.operations.context import Site
@@ -71,36 +72,50 @@ def run_job(
     *,
     capabilities: Iterable[str] = (),
     volumes: Iterable[str] = (),
-    first: Command | None = None,
-    steps: bool = True,
 ) -> dict[str, Any]:
     """Run one command of the container's program; its steps are reported. Return its result.
-
-    Args:
-        first: runs before it, in the same round trip.
-        steps: whether its steps are reported.
 
     Raises:
         FlotteqError: it failed; the exit code is the program's own.
         HostUnreachable: it ended without a result.
     """
-    heard = _Heard(site.report, steps=steps)
+    heard = _Heard(site.report)
     command = job_command(site, words, capabilities=capabilities, volumes=volumes)
-    command = chain(first, command) if first else command
-    done = site.host.follow(command, heard.line, timeout=site.settings.backup.timeout + GRACE)
+    done = site.host.follow(command, heard.line, timeout=limit(site))
+    return _result(site, heard, done.code)
+
+
+def limit(site: Site) -> int:
+    """Seconds after which a job's command must have ended."""
+    return site.settings.backup.timeout + GRACE
+
+
+def read_job(site: Site, done: Done) -> dict[str, Any]:
+    """Return the result of a job that ran in a round trip with others; its steps are not reported.
+
+    Raises:
+        as ``run_job``.
+    """
+    heard = _Heard(site.report, steps=False)
+    for line in [*done.out.splitlines(), *done.err.splitlines()]:
+        heard.line(line)
+    return _result(site, heard, done.code)
+
+
+def _result(site: Site, heard: _Heard, code: int) -> dict[str, Any]:
     if heard.result is None:
-        raise _silent(site, heard, done.code)
+        raise _silent(site, heard, code)
     kind, document = heard.result
-    if kind == "ok" and done.ok:
+    if kind == "ok" and code == 0:
         return document
     if heard.step:
         site.report.sink(StepFailed(heard.step, 0.0, document.get("message", "")))
     error = FlotteqError(
-        document.get("message", f"the backup container ended with exit code {done.code}"),
+        document.get("message", f"the backup container ended with exit code {code}"),
         hint=document.get("hint", ""),
         details=document.get("details", ""),
     )
-    error.exit_code = ExitCode(done.code) if done.code in ExitCode._value2member_map_ else ExitCode.FAILED
+    error.exit_code = ExitCode(code) if code in ExitCode._value2member_map_ else ExitCode.FAILED
     raise error
 
 

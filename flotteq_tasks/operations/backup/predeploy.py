@@ -1,7 +1,10 @@
 """The set that a deploy takes before its migrations."""
 
+from collections.abc import Sequence
+
 from flotteq_tasks.commands.shell import Command, chain
-from flotteq_tasks.operations.backup.job import job_command, run_job
+from flotteq_tasks.host.base import Done
+from flotteq_tasks.operations.backup.job import job_command, limit, read_job
 from flotteq_tasks.operations.backup.sets import preparation, sets
 from flotteq_tasks.operations.context import Site
 
@@ -13,20 +16,24 @@ def possible(site: Site) -> bool:
     return site.settings.backup.service in site.settings.services
 
 
-def take(site: Site, release: str) -> str:
+def take(site: Site, release: str, *, meanwhile: Sequence[Command] = ()) -> tuple[str, list[Done]]:
     """Take a set of the database in one round trip; the caller holds the lock.
 
     Args:
         release: id of the release that is about to go live; the set is tagged with it.
+        meanwhile: commands that run side by side with it.
 
     Returns:
-        a note; empty where the database has no table: then there is no set.
+        a note, empty where the database has no table: then there is no set; the results of ``meanwhile`` up to the
+        first that failed.
 
     Raises:
         FlotteqError: there is no set.
     """
-    found = run_job(site, _words(site, release), first=preparation(site), steps=False)
-    return f"set {found['id']}, {found['size'] / 1024:,.0f} KiB" if found["id"] else ""
+    commands = [command(site, release), *meanwhile]
+    done = site.host.run_all(commands, timeout=limit(site), check=False, together=True)
+    found = read_job(site, done[0])
+    return f"set {found['id']}, {found['size'] / 1024:,.0f} KiB" if found["id"] else "", done[1:]
 
 
 def command(site: Site, release: str) -> Command:

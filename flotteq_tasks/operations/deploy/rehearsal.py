@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from flotteq_tasks.commands import nginx, postgres, rollout
+from flotteq_tasks.commands import nginx, postgres, rollout, waiting
 from flotteq_tasks.model.stack import Service
 from flotteq_tasks.operations import assets, edge_files, releases
 from flotteq_tasks.operations.backup import predeploy
@@ -79,7 +79,7 @@ def _containers(prepared: Preparation, names: list[str]) -> Iterator[tuple[str, 
         addresses = [_address(name, settings.services[name]) for name in names]
         yield (
             "checks",
-            str(rollout.wait_healthy([NEW], limit=settings.deploy.health_timeout, settle=settings.deploy.settle)),
+            str(waiting.wait_healthy([NEW], limit=settings.deploy.health_timeout, settle=settings.deploy.settle)),
         )
         yield "checks", str(rollout.probe(settings.project.name, edge, addresses))
     yield "switch", str(rollout.keep_edge(directory))

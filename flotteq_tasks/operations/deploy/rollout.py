@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from flotteq_tasks.commands import rollout
+from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.model.events import StepNote
@@ -37,6 +38,7 @@ class Rollout:
     tally: Tally = field(default_factory=Tally)
     workers: list[str] = field(default_factory=list)
     empty: bool | None = None
+    asked: list[Done] = field(default_factory=list)
     stock: list[Done] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -115,8 +117,18 @@ class Rollout:
         if self.request.skip_backup:
             note.text = "not needed" if self.request.again else "skipped (--skip-backup)"
         else:
-            said = database.dump(self.site, self.release.id)
+            said, self.asked = database.dump(self.site, self.release.id, meanwhile=self.migration_questions())
             self.empty, note.text = not said, said or "the database is empty"
+
+    def migration_questions(self) -> list[Command]:
+        """What asks for the migrations' status while the backup is made.
+
+        Nothing where the database may be empty: asking makes TypeORM create its table.
+        """
+        migrations, live = self.settings.migrations, self.facts.release
+        if migrations is None or self.request.skip_migrations or live is None or not live.migrations:
+            return []
+        return database.asking(self.site, migrations)
 
     def migrate(self, note: StepNote) -> None:
         """Run the migration command once, in the new image, before any new container starts."""
@@ -127,7 +139,7 @@ class Rollout:
             known = self.request.again or live
             self.release = replace(self.release, migrations=known.migrations if known else ())
             return
-        applied, note.text = database.migrate(self.site, migrations, empty=self.empty)
+        applied, note.text = database.migrate(self.site, migrations, empty=self.empty, asked=self.asked)
         self.release = replace(self.release, migrations=applied)
 
     def rolling(self) -> list[str]:

@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from unit_support import execute, fake_program
+from unit_support import Docker, execute, fake_program
 
-from flotteq_tasks.commands import rollout
+from flotteq_tasks.commands import rollout, waiting
 from flotteq_tasks.commands.shell import Command
 
 REFERENCE = "r.example/team/core:v1"
@@ -20,7 +20,7 @@ PINNED = f"{REFERENCE}@sha256:ab"
     [
         (rollout.fetch(["a:1", "b:2"], limit=60), [rollout.IMAGE_FORMAT, "60", "a:1", "b:2"]),
         (rollout.activate("/s", "/d"), ["/s", "/d"]),
-        (rollout.wait_healthy(["i", "j"], limit=9, settle=3), ["9", "3", "", "i", "j"]),
+        (waiting.wait_healthy(["i", "j"], limit=9, settle=3), ["9", "3", "", "i", "j"]),
         (rollout.diagnose("i", lines=50), ["50", "i"]),
         (rollout.probe("p", "edge", ["http://a/"]), ["p", "edge", "http://a/"]),
         (rollout.retire(["i"], grace=30), ["30", "i"]),
@@ -30,31 +30,6 @@ PINNED = f"{REFERENCE}@sha256:ab"
 def test_values_travel_as_arguments_and_never_in_the_script(command: Command, arguments: list[str]) -> None:
     words = command.argv()
     assert (words[:2], words[3:]) == (["sh", "-c"], ["flotteq", *arguments])
-
-
-class Docker:
-    """A program called docker. ``answer`` is shell code that sees docker's arguments; calls are written down."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.log = folder / "calls"
-
-    def run(self, command: Command, answer: str) -> tuple[int, str]:
-        body = f'n=$(mktemp {self.folder}/call.XXXXXX); echo "$*" >> {self.log}\n{answer}'
-        fake_program(self.folder / "bin", "docker", body)
-        done = execute(command, path=self.folder / "bin")
-        return done.returncode, done.stdout
-
-    @property
-    def calls(self) -> list[str]:
-        return self.log.read_text().splitlines()
-
-
-@pytest.fixture
-def docker(tmp_path: Path) -> Docker:
-    # The scripts pause between tries: not here.
-    fake_program(tmp_path / "bin", "sleep", "exit 0")
-    return Docker(tmp_path)
 
 
 IMAGE = 'case "$*" in "pull "*) exit 0 ;; "image inspect --format "*) shift 4; for _; do echo "{}"; done ;; esac'
@@ -124,95 +99,6 @@ def test_a_pull_that_hangs_is_ended(docker: Docker) -> None:
         rollout.fetch(["a:1"], limit=1), '[ "$1" = pull ] || exit 1; echo "denied so far"; exec /bin/sleep 30'
     )
     assert (code, out) == (0, "failed a:1 denied so far\n")
-
-
-def _states(*lines: str) -> str:
-    """Answers of docker inspect, one a call; the last stays."""
-    answers = "\n".join(f"  {number}) printf '%s\\n' {line!r} ;;" for number, line in enumerate(lines, start=1))
-    last = f"  *) printf '%s\\n' {lines[-1]!r} ;;"
-    return f"case $(ls {{folder}} | grep -c call[.]) in\n{answers}\n{last}\nesac"
-
-
-@pytest.mark.parametrize(
-    ("states", "code", "said"),
-    [
-        (["i running healthy 0 0 false"], 0, ""),
-        (["i running - 0 0 false"], 0, ""),
-        (["i running starting 0 0 false", "i running healthy 0 0 false"], 0, ""),
-        (["i created - 0 0 false", "i running healthy 0 0 false"], 0, ""),
-        (["i exited starting 0 1 false"], 3, "i exited starting 0 1 false\n"),
-        (["i exited - 0 137 true"], 3, "i exited - 0 137 true\n"),
-        (["i running starting 1 0 false"], 3, "i running starting 1 0 false\n"),
-        (["i running unhealthy 0 0 false"], 3, "i running unhealthy 0 0 false\n"),
-        (["i running starting 0 0 false", "i exited - 0 2 false"], 3, "i exited - 0 2 false\n"),
-    ],
-    ids=["healthy", "no check", "starts", "created", "exited", "killed", "restarted", "unhealthy", "ends later"],
-)  # fmt: skip
-def test_waiting_ends_when_all_are_healthy_or_one_never_will_be(
-    docker: Docker, states: list[str], code: int, said: str
-) -> None:
-    answer = _states(*states).replace("{folder}", str(docker.folder))
-    found, out = docker.run(rollout.wait_healthy(["i"], limit=60), answer)
-    assert (found, out if found else "") == (code, said)
-
-
-def _now() -> float:
-    return float(Path("/proc/uptime").read_text().split()[0])
-
-
-def test_a_wait_that_settles_counts_from_the_wait_before_it(docker: Docker) -> None:
-    states = _states("i running healthy 0 0 false").replace("{folder}", str(docker.folder))
-    before = _now()
-    since = rollout.healthy_since(docker.run(rollout.wait_healthy(["i"], limit=60), states)[1])
-    assert before - 0.02 <= int(since) / 100 <= _now() + 0.02
-    long_ago = str(int(since) - 6000)
-    assert docker.run(rollout.wait_healthy(["i"], limit=60, settle=60, since=long_ago), states) == (
-        0, f"healthy since {long_ago}\n",
-    )  # fmt: skip
-
-
-def test_one_that_is_not_healthy_any_more_settles_anew(docker: Docker) -> None:
-    states = _states("i running starting 0 0 false", "i running healthy 0 0 false").replace(
-        "{folder}", str(docker.folder)
-    )
-    before = _now()
-    _, out = docker.run(rollout.wait_healthy(["i"], limit=60, settle=1, since="1"), states)
-    assert int(rollout.healthy_since(out)) / 100 + 0.01 >= before
-
-
-def test_a_container_that_dies_while_it_should_settle_is_named(docker: Docker) -> None:
-    states = _states("i running healthy 0 0 false", "i exited - 0 137 true").replace("{folder}", str(docker.folder))
-    assert docker.run(rollout.wait_healthy(["i"], limit=60, settle=60), states) == (3, "i exited - 0 137 true\n")
-
-
-def test_the_first_that_failed_is_named_though_others_still_start(docker: Docker) -> None:
-    answer = "echo 'a running starting 0 0 false'; echo 'b exited - 0 1 false'; echo 'c running healthy 0 0 false'"
-    assert docker.run(rollout.wait_healthy("abc", limit=60), answer) == (3, "b exited - 0 1 false\n")
-
-
-def test_at_the_limit_the_one_that_still_starts_is_named(docker: Docker) -> None:
-    answer = "echo 'a running healthy 0 0 false'; echo 'b running starting 0 0 false'"
-    assert docker.run(rollout.wait_healthy("ab", limit=0), answer) == (4, "b running starting 0 0 false\n")
-
-
-def test_containers_that_vanished_end_the_wait(docker: Docker) -> None:
-    assert docker.run(rollout.wait_healthy(["i"], limit=60), "echo 'no such object' >&2; exit 1") == (3, "")
-
-
-def test_new_containers_are_waited_for_and_those_from_before_are_not(docker: Docker) -> None:
-    answer = """case $1 in
-      ps) case $* in *service=core\\ *) printf 'old\\nnew\\n' ;; *) echo other ;; esac ;;
-      *) shift 3; for id; do echo "$id running healthy 0 0 false"; done ;;
-    esac"""
-    code, said = docker.run(rollout.wait_new("p", ["core", "web"], ["old"], limit=9), answer)
-    assert code == 0 and rollout.healthy_since(said).isdigit()
-    assert docker.calls[-1].endswith(" new other")
-
-
-def test_where_nothing_is_new_nothing_is_waited_for(docker: Docker) -> None:
-    assert docker.run(rollout.wait_new("p", ["core"], ["old"], limit=9), "echo old") == (0, "")
-    assert len(docker.calls) == 1
-    assert rollout.healthy_since("") == ""
 
 
 def test_a_probe_without_an_edge_says_so(docker: Docker) -> None:

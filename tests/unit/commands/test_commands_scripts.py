@@ -10,7 +10,7 @@ import pytest
 from unit_support import execute, fake_program, shellcheck
 
 import flotteq_tasks.commands
-from flotteq_tasks.commands import batch, certbot, facts, keeper, nginx, postgres, redis, rollout, swapping
+from flotteq_tasks.commands import batch, certbot, facts, keeper, nginx, postgres, redis, rollout, swapping, waiting
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.model.stack import Database, Project
@@ -23,10 +23,10 @@ COMMANDS = {
     "read_lock": keeper.read_lock("/s"),
     "fetch": rollout.fetch(["a"], limit=1),
     "activate": rollout.activate("/s", "/d"),
-    "wait_healthy": rollout.wait_healthy(["a"], limit=1),
+    "wait_healthy": waiting.wait_healthy(["a"], limit=1),
     "diagnose": rollout.diagnose("a", lines=1),
     "probe": rollout.probe("p", "e", ["a"]),
-    "wait_new": rollout.wait_new("p", ["s"], ["i"], limit=1),
+    "wait_new": waiting.wait_new("p", ["s"], ["i"], limit=1),
     "monitor": rollout.monitor("p", "e", ["d"], ["c"], seconds=1, enough=1, percent=1),
     "alone": rollout.alone("n", Command("true")),
     "batch": batch.batch([Command("true")], "m"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from unit_support import DIGEST, fleet, instance
 
-from flotteq_tasks.commands import rollout
+from flotteq_tasks.commands import rollout, waiting
 from flotteq_tasks.commands.batch import batch, together
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_facts
@@ -215,7 +215,7 @@ def test_one_old_container_among_new_ones_is_a_change() -> None:
 # --- starting and stopping
 
 
-WAIT = str(rollout.wait_healthy(["id-core-1"], limit=5))
+WAIT = str(waiting.wait_healthy(["id-core-1"], limit=5))
 DIAGNOSE = str(rollout.diagnose("id-core-1", lines=50))
 
 
@@ -224,7 +224,7 @@ def _answer(code: int, out: str) -> Done:
 
 
 UP = f"{BASE} up --detach --no-deps --no-build --no-recreate --scale=core=2 core"
-WAIT_NEW = str(rollout.wait_new("fleet", ["core"], ["id-core-1"], limit=5))
+WAIT_NEW = str(waiting.wait_new("fleet", ["core"], ["id-core-1"], limit=5))
 BEFORE = Facts(instances=(instance("core", 1),))
 
 
@@ -256,7 +256,7 @@ def test_services_are_started_in_place_and_waited_for() -> None:
     assert _host(engine).transcript == [
         f"{BASE} up --detach --no-deps --no-build --no-recreate store",
         FACTS,
-        str(rollout.wait_healthy(["id-store-1"], limit=5)),
+        str(waiting.wait_healthy(["id-store-1"], limit=5)),
     ]
 
 
@@ -326,7 +326,7 @@ def test_a_one_off_container_whose_command_failed_is_removed() -> None:
 
 
 PROBE = rollout.probe("fleet", "front", ["http://a:1/x", "http://b:1/", "http://c/"])
-SETTLED = rollout.wait_healthy(["id-core-1"], limit=5, settle=3)
+SETTLED = waiting.wait_healthy(["id-core-1"], limit=5, settle=1)
 
 
 def _asked(*results: tuple[int, str]) -> str:
@@ -355,7 +355,7 @@ def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connect
 
 
 def test_what_was_started_together_settles_from_the_moment_it_was_healthy() -> None:
-    settled = rollout.wait_healthy(["id-core-2"], limit=5, settle=3, since="123456")
+    settled = waiting.wait_healthy(["id-core-2"], limit=5, settle=1, since="123456")
     asked = str(batch([settled, PROBE], ASKED))
     engine = _engine({
         UP: "", WAIT_NEW: "healthy since 123456\n", FACTS: _facts(instance("core", 1), instance("core", 2)),

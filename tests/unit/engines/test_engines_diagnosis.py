@@ -70,22 +70,23 @@ def _seen(log: str = "one\ntwo\n", **state: object) -> str:
     ],
 )  # fmt: skip
 def test_the_state_in_words(state: dict[str, object], restarts: int, message: str) -> None:
-    assert diagnosis(CORE, _seen(**state), limit=5, timed_out=False, restarts=restarts).message == message
+    assert diagnosis(CORE, _seen(**state), restarts=restarts).message == message
 
 
 def test_a_container_that_is_gone() -> None:
-    assert diagnosis(CORE, "", limit=5, timed_out=False).message == "core: its container is gone"
+    assert diagnosis(CORE, "").message == "core: its container is gone"
 
 
 def test_at_the_limit_the_limit_is_named() -> None:
-    assert diagnosis(CORE, _seen(Status="running"), limit=5, timed_out=True).message == "core: not healthy within 5 s"
+    assert (
+        diagnosis(CORE, _seen(Status="running"), waited="not healthy within 5 s").message
+        == "core: not healthy within 5 s"
+    )
 
 
 def test_the_whole_of_an_error() -> None:
     health = {"Status": "unhealthy", "FailingStreak": 3, "Log": [{"Output": "old"}, {"Output": " refused\n"}]}
-    error = diagnosis(
-        CORE, _seen(f"start\n{NODE_MEMORY}\n\n", Status="running", Health=health), limit=5, timed_out=False
-    )
+    error = diagnosis(CORE, _seen(f"start\n{NODE_MEMORY}\n\n", Status="running", Health=health))
     assert error.message == "core: unhealthy after 3 failed checks; the process ran out of memory"
     assert error.hint == "raise services.core.memory in flotteq.toml"
     assert error.exit_code is ExitCode.UNHEALTHY
@@ -96,7 +97,7 @@ def test_the_whole_of_an_error() -> None:
 
 def test_the_cause_may_show_in_the_health_check_only() -> None:
     health = {"Status": "unhealthy", "FailingStreak": 1, "Log": [{"Output": "connect ECONNREFUSED 10.0.0.1:5432"}]}
-    error = diagnosis(CORE, _seen("", Status="running", Health=health), limit=5, timed_out=False)
+    error = diagnosis(CORE, _seen("", Status="running", Health=health))
     assert error.message == "core: unhealthy after 1 failed checks; the database does not answer"
 
 
@@ -116,7 +117,7 @@ SURVIVED = "Error: Cannot find module 'ts-node'\n  code: 'MODULE_NOT_FOUND',\n}\
 )  # fmt: skip
 def test_what_the_entry_point_survived_is_no_cause(log: str, cause: str) -> None:
     state = '{"Status": "running", "Running": true, "ExitCode": 0}'
-    found = diagnosis(instance("core"), f"{state}\n{log}", limit=9, timed_out=False, restarts=1)
+    found = diagnosis(instance("core"), f"{state}\n{log}", restarts=1)
     code = re.search(r"docker: die (\d+)", log)
     ended = f"ended with exit code {code.group(1)}" if code else "ended"
     assert found.message == f"core: its process {ended} and was started again{cause}"
@@ -124,5 +125,5 @@ def test_what_the_entry_point_survived_is_no_cause(log: str, cause: str) -> None
 
 def test_log_lines_are_counted_without_what_docker_says_of_the_end() -> None:
     seen = '{"Status": "running"}\ndocker: die 3\nfirst\nsecond\n'
-    found = diagnosis(instance("core"), seen, limit=9, timed_out=False, restarts=1)
+    found = diagnosis(instance("core"), seen, restarts=1)
     assert found.details.endswith("last 2 log lines:\nfirst\nsecond")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from unit_support import Events, fleet
 
+from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.engines.compose.engine import ComposeEngine
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.fake import FakeHost
@@ -82,7 +83,7 @@ TAKEN = '@@ok {"id": "20261124T021700Z-aaaa", "size": 20480, "parts": {}}'
 
 def test_a_deploys_set_is_taken_in_one_round_trip_and_tagged_with_its_release() -> None:
     where, host, events = site("@@step db", "@@done 0.1 db: 3 tables", "@@warn old", TAKEN)
-    assert database.dump(where, "r2") == "set 20261124T021700Z-aaaa, 20 KiB"
+    assert database.dump(where, "r2") == ("set 20261124T021700Z-aaaa, 20 KiB", [])
     (command,) = host.transcript
     assert command.startswith("install -d -m 700 /var/backups/fleet && ")
     assert "run --quick --reason 'pre-deploy r2' --keep-days=14 db" in command.replace("'\"'\"'", "'")
@@ -91,7 +92,14 @@ def test_a_deploys_set_is_taken_in_one_round_trip_and_tagged_with_its_release() 
 
 def test_of_an_empty_database_a_deploy_takes_no_set() -> None:
     where, _, _ = site('@@ok {"id": "", "parts": {}}')
-    assert database.dump(where, "r1") == ""
+    assert database.dump(where, "r1") == ("", [])
+
+
+def test_what_is_asked_meanwhile_is_answered_in_the_same_round_trip() -> None:
+    where, host, _ = site(TAKEN)
+    host.script["orm show"] = "[X] First\n"
+    note, (asked,) = database.dump(where, "r2", meanwhile=[Command("orm", "show")])
+    assert (note[:3], asked.out, len(host.transcript)) == ("set", "[X] First\n", 2)
 
 
 def test_an_image_that_is_older_than_this_program_is_named() -> None:
@@ -103,7 +111,7 @@ def test_an_image_that_is_older_than_this_program_is_named() -> None:
 def test_without_a_job_a_deploy_dumps_to_a_file() -> None:
     where, host, _ = site(services=fleet().services)
     host.script = {"*": "2048\n"}
-    assert database.dump(where, "r2") == "2 KiB in /var/backups/fleet/pre-deploy/r2.dump"
+    assert database.dump(where, "r2") == ("2 KiB in /var/backups/fleet/pre-deploy/r2.dump", [])
 
 
 def test_the_set_from_before_a_release_is_found_by_its_tag() -> None:

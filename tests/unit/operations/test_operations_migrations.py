@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
-from unit_support import execute, fake_program
+from unit_support import Events, execute, fake_program, fleet
 
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.engines.compose.engine import ComposeEngine
+from flotteq_tasks.host.base import Done
+from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.stack import Migrations
-from flotteq_tasks.operations.database import migration_script, read_status
+from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.database import STATUS, asking, migrate, migration_script, read_status
 
 MIGRATIONS = Migrations(service="core", command=("orm", "run"), status=("orm", "show"))
 PENDING, APPLIED = "[X] 1 First\n[ ] 2 Second\n", "[X] 1 First\n[X] 2 Second\n"
@@ -44,3 +48,22 @@ def test_a_first_installation_asks_nothing_before(tmp_path: Path) -> None:
 def test_without_a_status_command_the_command_is_all() -> None:
     plain = Migrations(service="core", command=("orm", "run all"))
     assert migration_script(plain, [plain.command], only_pending=True) == "orm 'run all'"
+
+
+def _migrated(said: str, *, code: int = 0) -> tuple[list[str], tuple[tuple[str, ...], str]]:
+    """What ran on the host after the status had been asked, and what the migration returned."""
+    host = FakeHost({"*": f"{STATUS}\n{APPLIED}"})
+    site = Site(fleet(), host, ComposeEngine(host, fleet()), Events().report)
+    (question,) = asking(site, MIGRATIONS)
+    found = migrate(site, MIGRATIONS, empty=False, asked=[Done(question, code, out=f"{STATUS}\n{said}")])
+    return host.transcript, found
+
+
+def test_a_status_that_was_asked_before_and_tells_of_nothing_pending_is_enough() -> None:
+    assert _migrated(APPLIED) == ([], (("First", "Second"), "up to date, 2 applied"))
+
+
+@pytest.mark.parametrize(("said", "code", "asks"), [(PENDING, 0, 1), ("", 0, 2), (APPLIED, 1, 2)])
+def test_otherwise_the_migration_runs_and_asks_before_only_what_is_unknown(said: str, code: int, asks: int) -> None:
+    (ran,), found = _migrated(said, code=code)
+    assert ("orm run" in ran, ran.count("orm show"), found[0]) == (True, asks, ("First", "Second"))
