@@ -23,7 +23,11 @@ from flotteq_tasks.operations.context import Site
 LIMIT = 3600
 RATE, IDLE = 50, 20
 # The measurements compare ways on the same cores; what a backup may take of a real host is a setting.
-SAME_CORES = {"FLOTTEQ__SERVICES__BACKUP__CPUS": "2", "FLOTTEQ__SERVICES__BACKUP__MEMORY": "1g"}
+SAME_CORES = {
+    "FLOTTEQ__SERVICES__BACKUP__CPUS": "2",
+    "FLOTTEQ__SERVICES__BACKUP__MEMORY": "1g",
+    "FLOTTEQ__BACKUP__WORKERS": "2",
+}
 PLACE = "bench"
 MEBIBYTE = 1 << 20
 

@@ -238,6 +238,7 @@ class BackupSettings:
     stall: int = 120
     timeout: int = 14_400
     jobs: int = 2
+    workers: int = 0
     escrow: bool = True
     recipients: tuple[str, ...] = ()
     metrics: str = ""

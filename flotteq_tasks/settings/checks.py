@@ -209,7 +209,7 @@ def _backup(settings: Settings) -> Iterator[Finding]:
     for key in ("jitter", "wait"):
         if getattr(settings.schedule, key) < 0:
             yield ("schedule", key), f"{getattr(settings.schedule, key)} is less than 0"
-    for key in ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_pre_deploy_days"):
+    for key in ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_pre_deploy_days", "workers"):
         if getattr(backup, key) < 0:
             yield ("backup", key), f"{getattr(backup, key)} is less than 0"
     for key in ("keep_last", "db_hours", "uploads_hours", "certs_hours", "min_bytes", "stall", "timeout", "jobs"):

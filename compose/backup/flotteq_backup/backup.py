@@ -113,6 +113,8 @@ class Taking:
         settings = self.settings
         with postgres.Session(settings, settings.database, limit=settings.limit) as session:
             postgres.require_same_major(session)
+            # Each worker would take a core from the application, which waits for the same server.
+            session.ask(f"set max_parallel_workers_per_gather={settings.workers}")
             session.ask("begin isolation level repeatable read read only")
             # Read before the dump: a sequence can only go on meanwhile.
             snapshot = session.ask("select pg_export_snapshot()")[0]

@@ -11,6 +11,8 @@ from flotteq_backup import process
 from flotteq_backup.errors import Failed
 from flotteq_backup.settings import Settings
 
+# Of a session that fills a database which nobody uses yet: what a crash takes from it is restored again.
+FILLING = {"PGOPTIONS": "-c synchronous_commit=off -c maintenance_work_mem=128MB"}
 # The same value must give the same text in every session.
 _STEADY = (
     "set timezone='UTC'; set datestyle='ISO'; set intervalstyle='postgres'; set bytea_output='hex'; "

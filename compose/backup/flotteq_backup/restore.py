@@ -58,7 +58,7 @@ class Beside:
         self.one = document["parts"]["db"]
 
     def make(self) -> dict[str, Any]:
-        """Restore and compare; return name, rows and what differs from the live database.
+        """Restore and compare; return its name and what is in it.
 
         Raises:
             Failed: the restored database is not exactly the one that was dumped; it is gone again.
@@ -68,7 +68,7 @@ class Beside:
             self._drop(admin)
             try:
                 found = self._fill(admin)
-                live = self._live(admin)
+                self._take_over(admin)
             except BaseException:
                 with contextlib.suppress(Failed):
                     self._drop(admin)
@@ -78,7 +78,6 @@ class Beside:
             "id": self.document["id"],
             "tables": len(found["tables"]),
             "rows": sum(one[0] for one in found["tables"].values()),
-            "differences": row_differences(live, found["tables"]),
         }
 
     def _require(self, admin: postgres.Session) -> None:
@@ -95,7 +94,8 @@ class Beside:
         settings = self.settings
         with dump_file(settings, self.store, self.one, self.document["id"]) as path, say.step("restore beside") as note:
             postgres.create(admin, self.target, self.one["facts"], settings.user)
-            process.run(postgres.restore_words(settings, self.target, path), limit=settings.limit)
+            words = postgres.restore_words(settings, self.target, path)
+            process.run(words, limit=settings.limit, environment=postgres.FILLING)
             note.text = self.target
         with say.step("compare with the manifest") as note, postgres.Session(settings, self.target) as session:
             session.ask("analyze")
@@ -108,31 +108,15 @@ class Beside:
             note.text = postgres.check_indexes(settings, self.target)
         return found
 
-    def _live(self, admin: postgres.Session) -> dict[str, int]:
-        """Rows of the live database now; its own settings go over to the restored one."""
-        live = postgres.text(self.settings.database)
-        if self.settings.database not in admin.ask("select datname from pg_database"):
-            return {}
-        for line in admin.ask(_SETTINGS.format(live)):
+    def _take_over(self, admin: postgres.Session) -> None:
+        """The live database's own settings go over to the restored one."""
+        for line in admin.ask(_SETTINGS.format(postgres.text(self.settings.database))):
             name, _, value = line.partition("=")
             written = value if name in _LISTS else postgres.text(value)
             admin.ask(f"alter database {postgres.ident(self.target)} set {postgres.ident(name)} = {written}")
-        with postgres.Session(self.settings, self.settings.database) as session:
-            count = "select count(*) from only {}"
-            return {name: int(session.ask(count.format(name))[0]) for name in postgres.tables(session)}
 
     def _drop(self, admin: postgres.Session) -> None:
         admin.ask(f"drop database if exists {postgres.ident(self.target)} with (force)")
-
-
-def row_differences(live: dict[str, int], restored: dict[str, list[Any]]) -> dict[str, list[int]]:
-    """Tables whose number of rows would change: name → rows now, rows afterwards."""
-    found = {}
-    for name in sorted({*live, *restored}):
-        now, then = live.get(name, 0), int(restored.get(name, [0])[0])
-        if now != then:
-            found[name] = [now, then]
-    return found
 
 
 def _major(version: str) -> int:

@@ -26,6 +26,8 @@ class Settings:
         database, user, server: of Postgres.
         floor: fewest bytes of a dump.
         stall, limit: seconds.
+        jobs: processes of a restore.
+        workers: parallel workers of a query in the live database.
         keep: how many last, daily, weekly, monthly, yearly sets.
     """
 
@@ -38,6 +40,7 @@ class Settings:
     stall: float = 120
     limit: float = 4 * 3600
     jobs: int = 2
+    workers: int = 0
     keep: tuple[int, ...] = (3, 7, 5, 12, 2)
     secrets: Path = SECRETS
     state: Path = STATE
@@ -56,6 +59,7 @@ class Settings:
             stall=number["stall"],
             limit=number["limit"],
             jobs=int(number["jobs"]),
+            workers=int(number["workers"]),
             keep=tuple(int(one) for one in variables.get("BACKUP_KEEP", "3 7 5 12 2").split()),
         )
 
@@ -73,7 +77,7 @@ class Settings:
         return {key: found[key] for key in ("id", "version", "images", "migrations") if key in found}
 
 
-_NUMBERS = {"floor": 512, "stall": 120, "limit": 4 * 3600, "jobs": 2}
+_NUMBERS = {"floor": 512, "stall": 120, "limit": 4 * 3600, "jobs": 2, "workers": 0}
 
 
 def give_credentials(settings: Settings) -> None:

@@ -65,6 +65,7 @@ def backup_variables(settings: Settings) -> dict[str, str]:
         "BACKUP_STALL": str(backup.stall),
         "BACKUP_LIMIT": str(backup.timeout),
         "BACKUP_JOBS": str(backup.jobs),
+        "BACKUP_WORKERS": str(backup.workers),
         "BACKUP_KEEP": " ".join(str(number) for number in backup.keep),
     }
 
