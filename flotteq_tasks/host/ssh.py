@@ -36,17 +36,22 @@ _FILE_LIMIT = 120.0
 # sshd's shells are neither login nor interactive: no profile is read, PATH may lack /usr/local/bin and the sbins.
 _PATH = "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; "
 _PLAIN = "LC_ALL=C; export LC_ALL; "
+# Behind sshd and sudo a command may begin after its end was said: it looks for its mark first, and the mark is set
+# before it is looked for. The name is known to nobody until then.
+_BEGIN = '[ ! -d "/tmp/$0" ] || { rmdir "/tmp/$0"; exit 143; }; '
 # Whoever takes back what a command did must not meet it still at work: its end is waited for. The token comes in two
 # pieces and goes to grep on its input, or the script would find itself.
 _KILL = """
 marked() { printf '%s\\n' "$1$2" | grep -slzxF -f - /proc/[0-9]*/cmdline | cut -d/ -f3; }
-# Behind sshd and sudo it may not have begun yet: what begins after its end was said would go on for ever.
-turn=0
-while [ -z "$(marked "$1" "$2")" ] && [ "$turn" -lt 40 ]; do turn=$((turn + 1)); sleep 0.05; done
+mkdir -m 700 "/tmp/$1$2"
+begun=$(marked "$1" "$2")
 for pid in $(marked "$1" "$2"); do kill -TERM "$pid" 2>/dev/null; done
 turn=0
 while [ -n "$(marked "$1" "$2")" ] && [ "$turn" -lt 60 ]; do turn=$((turn + 1)); sleep 0.1; done
 for pid in $(marked "$1" "$2"); do kill -KILL "$pid" 2>/dev/null; done
+[ -z "$begun" ] || rmdir "/tmp/$1$2"
+# Marks of commands that had ended by themselves a moment before.
+find /tmp -maxdepth 1 -type d -name 'flotteq-????????????????' -mmin +60 -exec rmdir {} +
 """
 
 
@@ -110,7 +115,7 @@ class SshHost:
     def open(self, command: Command) -> Session:
         """Start a conversation; see ``Host.open``. It takes one of the six channels until it is closed."""
         token = _token()
-        script = f"{_PLAIN}{_PATH}sh -c {shlex.quote(command.render())} {token}; exit $?"
+        script = f"{_PLAIN}{_PATH}{_marked(command, token)}; exit $?"
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._slot(_SESSION_WITHIN))
             peer = self._start(command, script, token)
@@ -218,7 +223,7 @@ class SshHost:
         token = _token()
         # The limit runs on the host, so that it holds when this process is gone. The last `exit` turns a death by
         # signal into 128+n: paramiko drops the message that tells of it.
-        limited = f"timeout --kill-after=5 {timeout:.3f} sh -c {shlex.quote(command.render())} {token}"
+        limited = f"timeout --kill-after=5 {timeout:.3f} {_marked(command, token)}"
         with self._slot(timeout):
             peer = self._start(command, f"{_PLAIN}{_PATH}{limited}; exit $?", token, combine=combine)
             started = time.monotonic()
@@ -328,6 +333,11 @@ class SshHost:
             f"lost connection to {self.name}; the outcome of the command is unknown: {command.brief()}",
             hint="look at the host before you run it again",
         )
+
+
+def _marked(command: Command, token: str) -> str:
+    """The command as a shell whose name is ``token``."""
+    return f"sh -c {shlex.quote(_BEGIN + command.render())} {token}"
 
 
 def _token() -> str:

@@ -25,6 +25,9 @@ from flotteq_tasks.operations.deploy.surge import Turn, check_containers
 from flotteq_tasks.operations.probing import Tally
 from flotteq_tasks.operations.steps import Step
 
+# The engine may finish what a start that was broken off had asked of it.
+UNDO_LOOKS = 5
+
 
 @dataclass
 class Rollout:
@@ -159,9 +162,12 @@ class Rollout:
 
     def remove_new(self) -> None:
         """Remove the new containers, also those that a failed start left."""
-        known = {one.id for one in self.facts.instances}
-        left = [one for one in self.engine.facts().instances if one.id not in known and one.service in self.rolling()]
-        self.engine.retire(left)
+        known, rolling = {one.id for one in self.facts.instances}, self.rolling()
+        for _ in range(UNDO_LOOKS):
+            left = [one for one in self.engine.facts().instances if one.id not in known and one.service in rolling]
+            if not left:
+                return
+            self.engine.retire(left)
 
     def check_new(self, note: StepNote) -> None:
         """Ask each new container through the edge's network and compare the JSON fields."""

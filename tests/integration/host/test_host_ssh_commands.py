@@ -19,7 +19,7 @@ import pytest
 from loopback_sshd import Server, client_process, is_gone, read_pid, wait_until
 
 from flotteq_tasks.commands.shell import Command, Raw
-from flotteq_tasks.host.ssh import _KILL, SshHost
+from flotteq_tasks.host.ssh import _KILL, SshHost, _marked, _token
 from flotteq_tasks.host.target import Target
 from flotteq_tasks.model.errors import CommandFailed, CommandTimedOut, HostUnreachable
 
@@ -150,16 +150,22 @@ def test_ctrl_c_comes_at_once_and_ends_the_command(host: SshHost, tmp_path: Path
 
 
 def test_a_command_whose_end_was_said_before_it_began_does_not_go_on() -> None:
-    token = "flotteq-0123456789abcdef"
-    killer = subprocess.Popen(["sh", "-c", _KILL, "kill", token[:8], token[8:]])
-    # Behind sshd and sudo on a busy host.
-    time.sleep(0.5)
-    late = subprocess.Popen(["timeout", "60", "sh", "-c", "sleep 60; true", token])
-    try:
-        assert late.wait(10) != 0
-        assert killer.wait(10) == 0
-    finally:
-        late.kill()
+    """Behind sshd and sudo, on a busy host."""
+    token = _token()
+    subprocess.run(["sh", "-c", _KILL, "kill", token[:8], token[8:]], check=True, timeout=10)
+    text = _marked(Command("echo", "begun"), token)
+    late = subprocess.run(["sh", "-c", text], capture_output=True, timeout=10, check=False)
+    assert (late.returncode, late.stdout) == (143, b"")
+    assert not Path("/tmp", token).exists()
+
+
+def test_the_end_of_a_command_that_runs_leaves_no_mark() -> None:
+    token = _token()
+    runs = subprocess.Popen(["sh", "-c", _marked(Command(Raw("echo begun; sleep 60")), token)], stdout=subprocess.PIPE)
+    assert runs.stdout and runs.stdout.readline() == b"begun\n"
+    subprocess.run(["sh", "-c", _KILL, "kill", token[:8], token[8:]], check=True, timeout=10)
+    assert runs.wait(10) != 0
+    assert not Path("/tmp", token).exists()
 
 
 def test_silent_streams_are_ended(host: SshHost, tmp_path: Path) -> None:
