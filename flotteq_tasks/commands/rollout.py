@@ -11,6 +11,7 @@ IMAGE_FORMAT = (
 
 _WORK = """
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+trap 'exit 143' HUP INT TERM
 """
 
 _FETCH = """

@@ -9,6 +9,7 @@ STARTING, GROWING = 4, 6
 
 _WORK = """
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+trap 'exit 143' HUP INT TERM
 """
 
 # In hundredths of a second of the host's uptime: nobody sets that clock. Of a container's memory only what it cannot

@@ -60,6 +60,14 @@ def show_copied(console: Console, found: Mapping[str, Sequence[str]]) -> None:
         console.line(f"{name}: {', '.join(ids) if ids else 'has every verified set already'}")
 
 
+def show_verified(console: Console, found: Mapping[str, Any]) -> None:
+    """One sentence about a set that was read."""
+    if console.json:
+        console.document({"ok": True, **found})
+        return
+    console.line(f"set {found['id']} is whole: {', '.join(found['parts'])}")
+
+
 def show_drill(console: Console, found: Mapping[str, Any]) -> None:
     """One sentence about a trial restore."""
     if console.json:

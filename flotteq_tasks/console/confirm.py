@@ -19,7 +19,8 @@ def confirm(question: str, *, yes: bool, word: str = "yes", interactive: bool) -
     if yes:
         return
     if not interactive:
-        raise UsageError(f"{question} Nobody is here to answer; nothing was changed", hint="add --yes")
+        gap = "\n" if "\n" in question else " "
+        raise UsageError(f"{question}{gap}Nobody is here to answer; nothing was changed", hint="add --yes")
     sys.stderr.write(f"{question}\nType '{word}' to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() != word:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TextIO
 from flotteq_tasks.console.github import GithubLog
 from flotteq_tasks.console.live import LiveLog
 from flotteq_tasks.console.marks import marks
+from flotteq_tasks.console.pipes import silence
 from flotteq_tasks.console.plain import PlainLog
 from flotteq_tasks.console.summary import collect
 from flotteq_tasks.console.table import render_table
@@ -53,7 +54,11 @@ class Console:
 
         def show(event: Event) -> None:
             collect(event)
-            sink(event)
+            try:
+                sink(event)
+            except BrokenPipeError:
+                # Nobody looks at the progress any more: no reason to stop a deploy.
+                silence(sys.stderr)
 
         return cls(mode, Report(show), json=json)
 

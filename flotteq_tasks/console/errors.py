@@ -6,6 +6,7 @@ import sys
 
 from flotteq_tasks.console.github import escape
 from flotteq_tasks.console.marks import marks
+from flotteq_tasks.console.pipes import silence
 from flotteq_tasks.console.summary import summarize_error
 from flotteq_tasks.model.errors import ExitCode, FlotteqError
 
@@ -23,7 +24,11 @@ def error_text(error: FlotteqError, *, failed: str, bar: str) -> str:
 def show_error(error: FlotteqError, *, json: bool) -> None:
     """Write an error to standard error; as JSON to standard output when the call asked for JSON."""
     signs = marks(sys.stderr)
-    sys.stderr.write(error_text(error, failed=signs.failed, bar=signs.bar) + "\n")
+    try:
+        sys.stderr.write(error_text(error, failed=signs.failed, bar=signs.bar) + "\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        silence(sys.stderr)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         sys.stderr.write(f"::error::{escape(error.message)}\n")
     summarize_error(error)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from unicodedata import east_asian_width
 
-NARROWEST, READABLE = 4, 8
+NARROWEST = 4
 
 
 def render_table(
@@ -18,13 +18,18 @@ def render_table(
 
     Args:
         right: numbers of the columns that are aligned to the right.
-        width: columns of the terminal; the widest cells are cut until the table fits. None: nothing is cut.
+        width: columns of the terminal. What does not fit loses the columns in which nothing stands, then the widest
+            cells are cut; never the first one, which names its row and is typed again. None: all of it.
         cut: stands at the end of a cell that was cut.
     """
     table = [list(head), *[list(row) for row in rows]]
-    widths = [max(_width(row[column]) for row in table) for column in range(len(head))]
-    if width is not None:
-        widths = _fitting(widths, width)
+    widths = _widths(table)
+    if width is not None and _total(widths) > width:
+        told = [any(row[column] not in ("", "-") for row in rows) for column in range(len(head))]
+        kept = [column for column, something in enumerate(told) if something or not column]
+        table = [[row[column] for column in kept] for row in table]
+        right = [place for place, column in enumerate(kept) if column in right]
+        widths = _fitting(_widths(table), width)
     lines = []
     for row in table:
         cells = [
@@ -62,13 +67,19 @@ def _width(text: str) -> int:
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
 
 
+def _widths(table: Sequence[Sequence[str]]) -> list[int]:
+    return [max(_width(row[column]) for row in table) for column in range(len(table[0]))]
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
 def _fitting(widths: Sequence[int], width: int) -> list[int]:
-    """Take from the widest column until all fit; the first names its row and is cut last."""
+    """Take from the widest column but the first until all fit."""
     found = list(widths)
-    while sum(found) + 2 * (len(found) - 1) > width and max(found) > NARROWEST:
-        widest = max(found[1:], default=0)
-        place = found.index(widest, 1) if widest > READABLE else found.index(max(found))
-        found[place] -= 1
+    while _total(found) > width and max(found[1:], default=0) > NARROWEST:
+        found[found.index(max(found[1:]), 1)] -= 1
     return found
 
 

@@ -177,7 +177,7 @@ def hang_up(connection: Connection) -> None:
 def explain(target: Target, error: Exception) -> FlotteqError:
     """Return what a failed connection means for people."""
     where = target.name
-    by_hand = f"try it by hand: ssh -p {target.port} {target.user}@{target.host} true"
+    by_hand = f"by hand: ssh -p {target.port} {target.user}@{target.host} true"
     if isinstance(error, FlotteqError):
         return error
     if isinstance(error, BadHostKeyException):

@@ -20,6 +20,7 @@ class _State:
     asked: ExitCode | None = None
     deferred: int = 0
     ignored: int = 0
+    begun: bool = False
 
 
 _state = _State()
@@ -46,9 +47,14 @@ def asked() -> ExitCode | None:
     return _state.asked
 
 
+def begun() -> bool:
+    """Whether this process has begun to change something."""
+    return _state.begun
+
+
 def forget() -> None:
     """Begin anew."""
-    _state.asked = None
+    _state.asked, _state.begun = None, False
 
 
 def check() -> None:
@@ -68,6 +74,7 @@ def check() -> None:
 def deferred() -> Iterator[None]:
     """In this block signals wait until somebody asks for them with ``check``."""
     _state.deferred += 1
+    _state.begun = True
     try:
         yield
     finally:

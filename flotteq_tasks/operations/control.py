@@ -19,25 +19,26 @@ from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import Step, run_steps
 
 
-def scale(site: Site, service: str, replicas: int, variables: Mapping[str, str]) -> None:
-    """Run so many containers of a rolling service; the number stays over deploys.
+def scale(site: Site, service: str, replicas: int, variables: Mapping[str, str]) -> str:
+    """Run so many containers of a rolling service; the number stays over deploys. Return what is so now.
 
     Raises:
-        UsageError: the service does not exist or does not roll, or the number is below 1.
+        UsageError: the service does not exist or does not roll.
     """
     rolling = site.settings.of_kind("rolling")
     if service not in site.settings.services:
         raise unknown("service", service, rolling)
     if service not in rolling:
         raise UsageError(f"{service} runs once: it keeps data or has ports", hint=f"one of: {', '.join(rolling)}")
-    if replicas < 1:
-        raise UsageError(f"--replicas {replicas}: at least 1", hint=f"inv stop --service {service}")
     with locked(site, holder(f"scale {service} to {replicas}", variables)) as keeper:
         facts = _live(site, repair(site, keeper))
-        _require_memory(site, facts, service, replicas)
         run = _Scaling(site, facts, service, replicas)
+        if run.nothing_to_do:
+            return f"{service}: {replicas} run already"
+        _require_memory(site, facts, service, replicas)
         run_steps(run.steps(), site.report, keeper)
         keeper.write("scaled", service=service, replicas=replicas)
+    return f"{service}: {replicas} serve"
 
 
 def _require_memory(site: Site, facts: Facts, service: str, replicas: int) -> None:
@@ -67,6 +68,13 @@ class _Scaling:
             Step("switch", self.switch, lambda: edge_files.switch_back(self.site)),
             Step("finish", self.finish),
         ]
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """Whether so many run, serve and are what later deploys keep."""
+        serve = set(edge_files.serving(self.facts).get(self.service, ()))
+        number = self.facts.scale.get(self.service, self.site.settings.services[self.service].replicas)
+        return {one.name for one in self.present} == serve and len(serve) == number == self.replicas
 
     @property
     def present(self) -> list[Instance]:
@@ -123,7 +131,8 @@ def stop(site: Site, names: Iterable[str], variables: Mapping[str, str]) -> list
 
 
 def _each(site: Site, names: Iterable[str], variables: Mapping[str, str], verb: str) -> list[str]:
-    wanted = known_services(site.settings, names) or list(site.settings.services)
+    here = [name for name, spec in site.settings.services.items() if spec.kind != "job"]
+    wanted = known_services(site.settings, names) or here
     services = site.engine.containers
     command = {"restart": services.restart, "start": services.start, "stop": services.stop}[verb]
     with locked(site, holder(f"{verb} {', '.join(wanted)}", variables)) as keeper:
@@ -137,7 +146,7 @@ def _each(site: Site, names: Iterable[str], variables: Mapping[str, str], verb: 
             site.engine.wait_healthy(instances, limit=site.settings.deploy.health_timeout)
         if verb == "start" and facts.restoring:
             repair(site, keeper)
-        keeper.write(verb, services=present)
+        keeper.write("control", verb=verb, services=present)
     return present
 
 

@@ -1,6 +1,5 @@
 """Looking at what runs: logs, consoles, rendered files."""
 
-import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.names import known_services, number, unknown
+from flotteq_tasks.operations.names import since as moment
+from flotteq_tasks.operations.names import words as split
 from flotteq_tasks.rendering.nginx import render_edge
 
 FOLLOW_LIMIT = 24 * 3600
@@ -27,8 +28,8 @@ def print_logs(
         lines: so many of each container, or ``all``.
     """
     wanted = known_services(site.settings, names)
-    count = None if lines == "all" else number("--lines", lines)
-    command = site.engine.containers.logs(wanted, follow=follow, lines=count, since=since)
+    count = None if lines == "all" else number("--lines", lines, least=0)
+    command = site.engine.containers.logs(wanted, follow=follow, lines=count, since=moment("--since", since))
     site.host.follow(command, show, timeout=FOLLOW_LIMIT if follow else PRINT_LIMIT).check(site.host.name)
 
 
@@ -40,7 +41,7 @@ def exec_in(site: Site, service: str, text: str, *, tty: bool) -> int:
     """
     if service not in site.settings.services:
         raise unknown("service", service, list(site.settings.services))
-    words = shlex.split(text)
+    words = split("--command", text)
     if not words:
         raise UsageError("--command is empty", hint="inv exec --service backend --command 'node --version'")
     # Secrets are files in the container: a command that a person starts gets them as the application does.
@@ -57,7 +58,7 @@ def database_console(site: Site, statement: str, *, tty: bool) -> int:
 
 def cache_console(site: Site, text: str, *, tty: bool) -> int:
     """Open redis-cli, or run one command; return the exit code."""
-    words = shlex.split(text)
+    words = split("--command", text)
     return site.host.interact(
         redis.cli(site.engine.containers, site.settings.database.cache, words, tty=tty and not words)
     )
@@ -70,11 +71,17 @@ def shell_on_host(site: Site, text: str, *, tty: bool) -> int:
 
 
 def render_edge_files(settings: Settings, output: str) -> dict[str, int]:
-    """Render the edge without containers; write it below a directory when one is given. Return sizes in bytes."""
+    """Render the edge without containers; write it below a directory when one is given. Return sizes in bytes.
+
+    Raises:
+        UsageError: the directory cannot be written to.
+    """
     files = render_edge(settings, {}, issued=True)
-    for path, content in files.items():
-        if output:
-            target = Path(output) / path
+    for path, content in files.items() if output else ():
+        target = Path(output) / path
+        try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content)
+        except OSError as error:
+            raise UsageError(f"--output {output}: {error.strerror}: {error.filename}") from error
     return {path: len(content) for path, content in files.items()}

@@ -1,5 +1,7 @@
 """Names typed by people."""
 
+import re
+import shlex
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
@@ -26,20 +28,69 @@ def known_services(settings: Settings, names: Iterable[str], *, among: Collectio
 def unknown(kind: str, name: str, possible: Collection[str]) -> UsageError:
     """An error that names what exists and the nearest of it."""
     near = get_close_matches(name, possible, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(possible)}"
+    hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(possible) or 'none exists'}"
     return UsageError(f"{kind} {name!r} does not exist", hint=hint)
 
 
-def number(flag: str, text: str) -> int:
+def number(flag: str, text: str, *, least: int) -> int:
     """Read a whole number typed by a person.
 
     Raises:
-        UsageError: it is none. (Invoke would end in a traceback.)
+        UsageError: it is none, or less than ``least``. (Invoke would end in a traceback.)
     """
     try:
-        return int(text)
+        found = int(text)
     except ValueError:
         raise UsageError(f"{flag} {text!r} is not a whole number") from None
+    if found < least:
+        raise UsageError(f"{flag} {found}: at least {least}")
+    return found
+
+
+def words(flag: str, text: str) -> list[str]:
+    """Split a command line typed by a person as a shell would.
+
+    Raises:
+        UsageError: a quotation has no end.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"{flag} {text!r}: {str(error).lower()}", hint='quote it: "it\'s", \'say "hello"\'') from None
+
+
+def share_of_data(flag: str, text: str) -> str:
+    """Check a share of a repository's data: ``1/7``, ``2.5%``; empty for none.
+
+    Raises:
+        UsageError: it is neither, or more than all.
+    """
+    part = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    percent = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%", text)
+    good = (
+        not text
+        or (part is not None and 1 <= int(part[1]) <= int(part[2]))
+        or (percent is not None and 0 < float(percent[1]) <= 100)
+    )
+    if not good:
+        raise UsageError(f"{flag} {text!r} is no part of the data", hint="the second of seven: 2/7; all of it: 100%")
+    return text
+
+
+_MOMENT = re.compile(
+    r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2})?)?|[0-9]+(\.[0-9]+)?"
+)
+
+
+def since(flag: str, text: str) -> str:
+    """Check a beginning in time as the engine reads it: ``10m``, ``2026-11-22``, ``2026-11-22T14:03:00Z``, seconds.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if text and not _MOMENT.fullmatch(text):
+        raise UsageError(f"{flag} {text!r} is no time", hint="10m, 2h30m, 2026-11-22 or 2026-11-22T14:03:00Z")
+    return text
 
 
 def one_of(flag: str, text: str, possible: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from flotteq_tasks.commands.shell import script
 from flotteq_tasks.host import interruption
 from flotteq_tasks.model.errors import SecretError, UsageError
 from flotteq_tasks.model.secret import Secret
-from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.model.stack import SecretSpec, Settings
 from flotteq_tasks.operations import secret_store
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy import DeployRequest, deploy_locked
@@ -84,7 +84,7 @@ def push_missing(site: Site, variables: Mapping[str, str]) -> list[str]:
         if differ:
             raise SecretError(
                 f"the host has other values of: {', '.join(differ)}; nothing was pushed",
-                hint=f"inv secrets.generate --rotate {differ[0]}   ",
+                hint=f"inv secrets.generate --rotate {differ[0]}",
             )
         _, values = secret_store.settle(site.settings, site.engine.facts().secrets)
         site.host.run(script('mkdir -p "$1/secrets"', str(site.settings.directory)))
@@ -127,6 +127,18 @@ def check(site: Site) -> list[Finding]:
     return findings
 
 
+def known(settings: Settings, name: str) -> SecretSpec:
+    """The secret of that name.
+
+    Raises:
+        UsageError: there is none; the nearest is suggested.
+    """
+    spec = settings.secrets.get(name)
+    if spec is None:
+        raise unknown("secret", name, list(settings.secrets))
+    return spec
+
+
 def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
     """Give a secret a new value: servers take it while they run, then its consumers are replaced side by side.
 
@@ -135,9 +147,7 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
     Raises:
         UsageError: no such secret, nothing is deployed, or the supplied value is not new.
     """
-    spec = site.settings.secrets.get(name)
-    if spec is None:
-        raise unknown("secret", name, list(site.settings.secrets))
+    spec = known(site.settings, name)
     value = files.generate() if spec.source == "generated" else _supplied(site, name)
     who = holder(f"rotate {name}", variables)
     with locked(site, who) as keeper:

@@ -112,6 +112,8 @@ def _numbers(settings: Settings) -> Iterator[Finding]:
         value = getattr(settings.deploy, key)
         if value < least:
             yield ("deploy", key), f"{value} is less than {least}"
+    if not 0 <= settings.deploy.max_failure_ratio <= 1:
+        yield ("deploy", "max_failure_ratio"), f"{settings.deploy.max_failure_ratio} is no share: 0.05 is 5 %"
 
 
 def _edge(settings: Settings) -> Iterator[Finding]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ENV_HELP = "environment of flotteq.toml (default: FLOTTEQ_ENV, else production)"
 JSON_HELP = "one JSON document on standard output"
 YES_HELP = "do not ask"
-ESCROW_HELP = "take the first set although nobody but this host could open it"
+ESCROW_HELP = "go on although no escrow kit was written: nobody but this host can open the sets"
 
 _hosts: dict[str, "Host"] = {}
 

@@ -53,7 +53,10 @@ def _guard(body: Body[P, R]) -> Body[P, R]:
         signal.signal(signal.SIGINT, _stop)
         try:
             _check(body, kwargs, dry=c.config.run.dry)
-            return body(c, *args, **kwargs)
+            try:
+                return body(c, *args, **kwargs)
+            finally:
+                sys.stdout.flush()
         except FlotteqError as error:
             if os.environ.get("FLOTTEQ_DEBUG") == "1":
                 traceback.print_exc()
@@ -61,8 +64,14 @@ def _guard(body: Body[P, R]) -> Body[P, R]:
 
             show_error(error, json=bool(kwargs.get("json")))
             raise Exit(code=int(error.exit_code)) from error
+        except BrokenPipeError as error:
+            from flotteq_tasks.console.pipes import CLOSED, silence
+
+            silence(sys.stdout)
+            raise Exit(code=CLOSED) from error
         except KeyboardInterrupt as error:
-            sys.stderr.write("interrupted; `inv deploy.status` says whether something is half-done\n")
+            tidy = "`inv deploy.status` says whether something is half-done"
+            sys.stderr.write(f"interrupted; {tidy if interruption.begun() else 'the host is as it was'}\n")
             raise Exit(code=int(interruption.asked() or ExitCode.INTERRUPTED)) from error
 
     return run

@@ -63,18 +63,22 @@ def list_(c: Context, *, env: str = "", json: bool = False) -> None:
         "data": "also read this part of all data: 1/7, 100%",
         "copy": "read it from this copy instead",
         "env": ENV_HELP,
+        "json": JSON_HELP,
     }
 )
-def verify(c: Context, *, set: str = "latest", data: str = "", copy: str = "", env: str = "") -> None:
+def verify(
+    c: Context, *, set: str = "latest", data: str = "", copy: str = "", env: str = "", json: bool = False
+) -> None:
     """Read a set back to its last byte.
 
     Exit code 5: it is damaged; from then on it does not count.
     """
+    from flotteq_tasks.console.backup_results import show_verified
     from flotteq_tasks.operations.backup import copies, sets
 
-    call = app(env)
+    call = app(env, json=json)
     found = copies.verify(call.site, copy, set, os.environ) if copy else sets.verify(call.site, set, data, os.environ)
-    call.console.line(f"set {found['id']} is whole: {', '.join(found['parts'])}")
+    show_verified(call.console, found)
 
 
 @task(help={"to": "a name of [backup.copies]; empty: all", "env": ENV_HELP, "json": JSON_HELP})

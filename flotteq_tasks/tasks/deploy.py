@@ -56,7 +56,7 @@ def run(
     request = DeployRequest(
         Version.parse(version), first_install=first_install, allow_stateful=allow_stateful, skip_backup=skip_backup,
         skip_migrations=skip_migrations, only=tuple(only), surge=one_of("--surge", surge, ("", "all", "one")),
-        soak=number("--soak", soak) if soak else None,
+        soak=number("--soak", soak, least=0) if soak else None,
     )  # fmt: skip
     if allow_stateful and not dry_run:
         call.confirm("Databases and the edge are replaced where they changed: the site is interrupted.", yes=yes)

@@ -76,7 +76,7 @@ def history(c: Context, *, lines: str = "20", env: str = "", json: bool = False)
     from flotteq_tasks.operations.names import number
 
     call = app(env, json=json)
-    show_history(call.console, read(call.site, lines=number("--lines", lines)))
+    show_history(call.console, read(call.site, lines=number("--lines", lines, least=1)))
 
 
 @task(help={"status": "only show which migrations are applied and pending", "env": ENV_HELP, "json": JSON_HELP})

@@ -20,11 +20,12 @@ def generate(c: Context, *, rotate: str = "", env: str = "", yes: bool = False) 
 
     call = app(env)
     if rotate:
+        secret_tasks.known(call.settings, rotate)
         call.confirm(f"Give {rotate} of {call.settings.environment} a new value?", yes=yes)
         secret_tasks.rotate(call.site, rotate, os.environ)
         return
-    for name in secret_tasks.generate(call.settings):
-        call.console.line(f"created {name}")
+    created = secret_tasks.generate(call.settings)
+    call.console.line(f"created {', '.join(created)}" if created else "every generated secret is there already")
 
 
 @task(name="set", help={"name": "a secret of flotteq.toml", "env": ENV_HELP}, positional=["name"])
@@ -57,8 +58,8 @@ def push(c: Context, *, env: str = "") -> None:
     from flotteq_tasks.operations import secret_tasks
 
     call = app(env)
-    for name in secret_tasks.push_missing(call.site, os.environ):
-        call.console.line(f"pushed {name}")
+    pushed = secret_tasks.push_missing(call.site, os.environ)
+    call.console.line(f"pushed {', '.join(pushed)}" if pushed else "the host has every secret already")
 
 
 @task(help={"env": ENV_HELP, "json": JSON_HELP})

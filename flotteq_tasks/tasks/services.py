@@ -68,7 +68,7 @@ def scale(c: Context, *, service: str, replicas: str, env: str = "") -> None:
     from flotteq_tasks.operations.names import number
 
     call = app(env)
-    control.scale(call.site, service, number("--replicas", replicas), os.environ)
+    call.console.line(control.scale(call.site, service, number("--replicas", replicas, least=1), os.environ))
 
 
 @task(help={"service": SERVICE_HELP, "env": ENV_HELP}, iterable=["service"])
@@ -113,7 +113,10 @@ def down(c: Context, *, env: str = "", yes: bool = False) -> None:
     control.down(call.site, os.environ)
 
 
-@task(name="exec", help={"service": "a running service", "command": "what to run in it", "env": ENV_HELP})
+@task(
+    name="exec",
+    help={"service": "a running service", "command": "a program with its words; for more: sh -c '…'", "env": ENV_HELP},
+)
 def exec_(c: Context, *, service: str, command: str, env: str = "") -> None:
     """Run a command in a container of a service.
 

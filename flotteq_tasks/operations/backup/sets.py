@@ -12,6 +12,7 @@ from flotteq_tasks.operations.backup import escrow
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
+from flotteq_tasks.operations.names import share_of_data
 
 LEDGER = "ledger.jsonl"
 
@@ -85,7 +86,9 @@ def verify(site: Site, name: str, data: str, variables: Mapping[str, str]) -> di
 
     Raises:
         FlotteqError: it is damaged (5), or there is no such set (2).
+        UsageError: ``data`` is no share.
     """
+    share_of_data("--data", data)
     with locked(site, holder(f"backup.verify {name}", variables)) as keeper:
         prepare(site)
         found = run_job(site, ["verify", name, *([f"--data={data}"] if data else [])])

@@ -50,8 +50,17 @@ def test_on_a_narrow_terminal_the_widest_cells_are_cut() -> None:
     assert render_table(("NAME", "N", "REST"), rows, width=40) == render_table(("NAME", "N", "REST"), rows)
 
 
-def test_a_table_that_cannot_fit_keeps_some_of_every_column() -> None:
-    assert render_table(("A", "B"), [("abcdefgh", "12345678")], width=3, cut="...") == "A     B\na...  1..."
+def test_a_table_that_cannot_fit_keeps_the_names_of_its_rows_and_some_of_every_column() -> None:
+    table = render_table(("A", "B"), [("abcdefgh", "12345678")], width=3, cut="...")
+    assert table == "A         B\nabcdefgh  1..."
+
+
+def test_a_table_that_does_not_fit_loses_what_is_empty_first() -> None:
+    rows = [("core", "-", "12345678", ""), ("web", "-", "1", "")]
+    assert (
+        render_table(("NAME", "NONE", "N", ""), rows, right=[2], width=14)
+        == "NAME         N\ncore  12345678\nweb          1"
+    )
 
 
 def test_a_table_without_rows_is_its_head() -> None:

@@ -20,7 +20,7 @@ from flotteq_tasks.model.stack import BuildSettings, Registry
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import images, preflight, repair, secret_store, verification
 from flotteq_tasks.operations.context import Site
-from flotteq_tasks.operations.names import known_services, number, unknown
+from flotteq_tasks.operations.names import known_services, number, share_of_data, since, unknown, words
 from flotteq_tasks.operations.status import service_status
 from flotteq_tasks.settings import secrets as local_secrets
 
@@ -173,14 +173,47 @@ def test_other_things_have_names_too() -> None:
 
 @pytest.mark.parametrize(("text", "value"), [("4", 4), (" 4 ", 4), ("-1", -1)])
 def test_numbers(text: str, value: int) -> None:
-    assert number("--replicas", text) == value
+    assert number("--replicas", text, least=-1) == value
 
 
 @pytest.mark.parametrize("text", ["", "four", "1.5", "0x1"])
 def test_what_is_no_number(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        number("--replicas", text)
+        number("--replicas", text, least=0)
     assert caught.value.message == f"--replicas {text!r} is not a whole number"
+
+
+def test_a_number_that_is_too_small() -> None:
+    with pytest.raises(UsageError, match=r"^--soak -5: at least 0$"):
+        number("--soak", "-5", least=0)
+
+
+@pytest.mark.parametrize("text", ["", "1/7", "7/7", "100%", "2.5%"])
+def test_a_share_of_the_data(text: str) -> None:
+    assert share_of_data("--data", text) == text
+
+
+@pytest.mark.parametrize("text", ["abc", "8/7", "0/7", "0%", "101%", "1/0", "7", "50 %"])
+def test_what_is_no_share_of_the_data(text: str) -> None:
+    with pytest.raises(UsageError, match="is no part of the data"):
+        share_of_data("--data", text)
+
+
+@pytest.mark.parametrize("text", ["", "10m", "2h30m", "2026-11-22", "2026-11-22T14:03:00Z", "1764150000"])
+def test_a_beginning_in_time(text: str) -> None:
+    assert since("--since", text) == text
+
+
+@pytest.mark.parametrize("text", ["yesterday", "10 m", "22.11.2026", "-1h"])
+def test_what_is_no_beginning_in_time(text: str) -> None:
+    with pytest.raises(UsageError, match="is no time"):
+        since("--since", text)
+
+
+def test_a_quotation_without_an_end() -> None:
+    assert words("--command", "sh -c 'a b'") == ["sh", "-c", "a b"]
+    with pytest.raises(UsageError, match="no closing quotation"):
+        words("--command", "it's")
 
 
 # --- status

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -160,11 +161,20 @@ def test_without_a_project_the_error_says_what_is_missing(project: Path) -> None
     assert "flotteq.toml" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_reader_that_goes_away_gets_no_traceback(project: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "invoke", "config.show"]
+    done = subprocess.run(words, cwd=project, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
         (["down"], 2),
-        (["secrets.generate", "--rotate", "db_password"], 2),
+        (["stop"], 2),
     ],
 )
 def test_without_a_terminal_nothing_is_destroyed(project: Path, words: list[str], code: int) -> None:
