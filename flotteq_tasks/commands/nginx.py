@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from flotteq_tasks.commands.containers import Containers
-from flotteq_tasks.commands.shell import Command, script
+from flotteq_tasks.commands.shell import Command, pipe, script
 
 # Where the rendered set is mounted in the container.
 PLACE = "/etc/nginx/flotteq"
@@ -94,6 +94,15 @@ def dump(containers: Containers, *, service: str = "nginx") -> Command:
 def healthz(containers: Containers, *, service: str = "nginx") -> Command:
     """Print the generation of the configuration that is running."""
     return containers.exec(service, ["sh", "-c", f"curl -fsS {HEALTHZ} || wget -q -O - {HEALTHZ}"])
+
+
+def recent_log(containers: Containers, *, since: str, service: str = "nginx") -> Command:
+    """Print what the edge logged, compressed.
+
+    Args:
+        since: a duration such as ``24h`` or a time, as Docker takes it.
+    """
+    return pipe(containers.logs([service], follow=False, lines=None, since=since), Command("gzip", "-c"))
 
 
 def reload(containers: Containers, *, generation: str, taken: int, service: str = "nginx") -> Command:

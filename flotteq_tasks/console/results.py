@@ -12,6 +12,7 @@ from flotteq_tasks.operations.certificates import CertificateStatus
 from flotteq_tasks.operations.control import Volume
 from flotteq_tasks.operations.deploy import Deployed
 from flotteq_tasks.operations.doctor import Finding
+from flotteq_tasks.operations.edge_limits import LimitsReport
 from flotteq_tasks.operations.lock import LockState
 from flotteq_tasks.operations.migrating import Migrated
 from flotteq_tasks.operations.secret_tasks import SecretStatus
@@ -171,6 +172,34 @@ def show_accepted(console: Console, warnings: str) -> None:
         console.document({"ok": True, "warnings": warnings.splitlines()})
         return
     console.line(warnings or "nginx accepts the configuration on the host")
+
+
+def show_limits(console: Console, found: LimitsReport) -> None:
+    """A row for each limit of the edge."""
+    if console.json:
+        console.document(asdict(found))
+        return
+    if not found.requests:
+        console.line("nobody asked for anything within that time")
+        return
+    console.line(f"{found.requests:,} requests of {found.clients:,} clients, {found.first} to {found.last}\n")
+    head = (
+        "LIMIT",
+        "VALUE",
+        "REQUESTS",
+        "CLIENTS",
+        "WOULD REFUSE" if found.dry_run else "REFUSED",
+        "OF CLIENTS",
+        "MOSTLY",
+    )
+    rows = [
+        (one.limit, one.value, f"{one.requests:,}", f"{one.clients:,}", f"{one.refused:,}", f"{one.clients_refused:,}",
+         f"{one.worst_client} {one.worst_request}".strip() or "-")
+        for one in found.results
+    ]  # fmt: skip
+    console.table(head, rows, right=[2, 3, 4, 5])
+    if found.warning:
+        console.line(f"\n{found.warning}")
 
 
 def show_migrations(console: Console, found: Migrated) -> None:

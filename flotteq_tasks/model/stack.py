@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-FORBID_UNKNOWN = {"extra": "forbid", "str_strip_whitespace": True}
+from flotteq_tasks.model.edge import FORBID_UNKNOWN, EdgeSettings, Limits, PublicSettings
 
 Kind = Literal["rolling", "stateful", "edge", "tool", "job"]
 Vhost = Literal["api", "web"]
@@ -48,17 +48,6 @@ class HostSettings:
 
 
 @dataclass(frozen=True)
-class EdgeSettings:
-    """``[edge]``: where browsers reach the stack. ``address = ""`` means: ask DNS."""
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    address: str = ""
-    http_port: int = 80
-    https_port: int = 443
-
-
-@dataclass(frozen=True)
 class Registry:
     """``[registry]``: where images of built services are.
 
@@ -88,21 +77,6 @@ class Acme:
     email: str = ""
     ca_file: str = ""
     root_file: str = ""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """``[limits]``: what one client address may do at the edge."""
-
-    __pydantic_config__ = FORBID_UNKNOWN
-
-    api_rate: int = 10
-    api_burst: int = 40
-    web_rate: int = 20
-    web_burst: int = 40
-    upload_mb: int = 50
-    connections: int = 100
-    hsts_seconds: int = 63_072_000
 
 
 @dataclass(frozen=True)
@@ -165,6 +139,7 @@ class Service:
     cpus: str = "1.0"
     health: Health = field(default_factory=Health)
     assets: str = ""
+    public: PublicSettings = field(default_factory=PublicSettings)
 
 
 @dataclass(frozen=True)

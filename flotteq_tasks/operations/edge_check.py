@@ -3,6 +3,7 @@
 The edge reads its directory whenever it starts: files that nginx refuses must not lie there, not even for a moment.
 """
 
+import re
 from hashlib import sha256
 
 from flotteq_tasks.commands import nginx
@@ -11,7 +12,7 @@ from flotteq_tasks.model.errors import PreflightFailed
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations import edge_files
 from flotteq_tasks.operations.context import Site
-from flotteq_tasks.rendering.nginx import render_edge
+from flotteq_tasks.rendering.nginx import own_template, render_edge
 
 LIMIT = 60
 
@@ -41,11 +42,17 @@ def check(site: Site, facts: Facts, name: str) -> None:
     if not done.ok:
         said = (done.err.strip() or done.out.strip()).splitlines()
         raise PreflightFailed(
-            "nginx refuses the edge's configuration as it would be; nothing was changed"
-            + (f": {said[-1]}" if len(said) == 1 else ""),
+            f"nginx refuses {_culprit(site, said)}; nothing was changed" + (f": {said[-1]}" if len(said) == 1 else ""),
             hint="inv nginx.render --output /tmp/edge writes the files here, to look at",
             details="\n".join(said[-20:]),
         )
+
+
+def _culprit(site: Site, said: list[str]) -> str:
+    """Name the project's own template behind the line that nginx names, else the whole."""
+    paths = re.findall(rf"\[emerg\].* in {nginx.PLACE}/(\S+):[0-9]+$", "\n".join(said), re.MULTILINE)
+    own = own_template(site.settings, paths[0]) if paths else ""
+    return f"what {own} gives" if own else "the edge's configuration as it would be"
 
 
 def _differs(files: dict[str, bytes], facts: Facts) -> bool:

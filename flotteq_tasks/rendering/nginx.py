@@ -1,12 +1,15 @@
 """The edge's configuration: settings and the containers that answer, in; the files of ``nginx/`` on the host, out."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from flotteq_tasks.model import policy
 from flotteq_tasks.model.errors import SettingsError
-from flotteq_tasks.model.stack import Settings, Vhost
+from flotteq_tasks.model.stack import Service, Settings, Vhost
 from flotteq_tasks.rendering import resources, templates
 from flotteq_tasks.rendering.hashes import content_hash
 
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
 UPSTREAMS = "upstreams/active.conf"
 INTERNAL = "servers/01-internal.conf"
 # They hold the hash of all other files, or are rendered several times under other names.
-_SPECIAL = {f"{UPSTREAMS}.j2", f"{INTERNAL}.j2", "pages/error.html.j2", "vhosts/api.conf.j2", "vhosts/web.conf.j2"}
+_ERROR_PAGE = "pages/error.html.j2"
+_PARTS = ("vhosts/opening.j2", "vhosts/proxied.j2")
+_SPECIAL = {f"{UPSTREAMS}.j2", f"{INTERNAL}.j2", _ERROR_PAGE, "vhosts/api.conf.j2", "vhosts/web.conf.j2", *_PARTS}
 
 
 @dataclass(frozen=True)
@@ -31,20 +36,23 @@ class EdgeError:
     retry: int = 0
 
 
-ERRORS = (
-    EdgeError(404, "Not Found", "Page introuvable", "Cette page n'existe pas.", "There is no such page."),
-    EdgeError(413, "Payload Too Large", "Fichier trop volumineux", "Ce fichier est trop volumineux.",
-              "The request body is too large."),
-    EdgeError(429, "Too Many Requests", "Trop de requêtes", "Patientez un instant avant de réessayer.",
-              "Too many requests: wait a moment.", retry=1),
-    EdgeError(502, "Bad Gateway", "Service momentanément indisponible",
-              "Le service redémarre. Réessayez dans un instant.",
-              "The service is restarting: try again in a moment.", retry=5),
-    EdgeError(503, "Service Unavailable", "Maintenance en cours", "Nous revenons dans quelques minutes.",
-              "Maintenance: we will be back in a few minutes.", retry=60),
-    EdgeError(504, "Gateway Timeout", "Le service met trop de temps à répondre", "Réessayez dans un instant.",
-              "The service took too long to answer: try again.", retry=5),
-)  # fmt: skip
+def errors(settings: Settings) -> tuple[EdgeError, ...]:
+    """Return what the edge answers itself."""
+    waits = settings.edge.timeouts
+    return (
+        EdgeError(404, "Not Found", "Page introuvable", "Cette page n'existe pas.", "There is no such page."),
+        EdgeError(413, "Payload Too Large", "Fichier trop volumineux", "Ce fichier est trop volumineux.",
+                  "The request body is too large."),
+        EdgeError(429, "Too Many Requests", "Trop de requêtes", "Patientez un instant avant de réessayer.",
+                  "Too many requests: wait a moment.", retry=waits.retry_after_limit),
+        EdgeError(502, "Bad Gateway", "Service momentanément indisponible",
+                  "Le service redémarre. Réessayez dans un instant.",
+                  "The service is restarting: try again in a moment.", retry=waits.retry_after_error),
+        EdgeError(503, "Service Unavailable", "Maintenance en cours", "Nous revenons dans quelques minutes.",
+                  "Maintenance: we will be back in a few minutes.", retry=waits.retry_after_maintenance),
+        EdgeError(504, "Gateway Timeout", "Le service met trop de temps à répondre", "Réessayez dans un instant.",
+                  "The service took too long to answer: try again.", retry=waits.retry_after_error),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,10 @@ class VirtualHost:
     Args:
         hsts: the header's value; empty as long as no issued certificate is in use.
         assets: whether files of its previous releases are kept.
+        policy: Content-Security-Policy of a web app, enforced unless ``report_only``.
+        permissions: Permissions-Policy.
+        headers: further headers of its answers.
+        upload_paths: where large bodies are taken.
     """
 
     service: str
@@ -61,6 +73,11 @@ class VirtualHost:
     kind: Vhost
     hsts: str
     assets: bool
+    policy: str
+    report_only: bool
+    permissions: str
+    headers: Mapping[str, str]
+    upload_paths: tuple[str, ...]
 
 
 def render_edge(
@@ -86,6 +103,7 @@ def render_edge(
     Raises:
         SettingsError: a value that would break the configuration, or a broken template of the user's.
     """
+    _refuse_unused(settings)
     env = templates.environment(resources.search_path(settings.root, "nginx"))
     values = {**_values(settings, issued=issued), "draining": draining}
     files = {name.removesuffix(".j2"): content for name, content in _plain(settings, env, values)}
@@ -93,8 +111,8 @@ def render_edge(
         files[f"servers/{vhost.service}.conf"] = templates.render(
             env, f"vhosts/{vhost.kind}.conf.j2", vhost=vhost, **values
         )
-    for error in ERRORS:
-        files[f"pages/{error.code}.html"] = templates.render(env, "pages/error.html.j2", error=error, **values)
+    for error in errors(settings):
+        files[f"pages/{error.code}.html"] = templates.render(env, _ERROR_PAGE, error=error, **values)
     files[INTERNAL] = _stamped(env, INTERNAL, files, **values)
     files[UPSTREAMS] = _upstreams(env, settings, upstreams, release)
     return dict(sorted(files.items()))
@@ -122,11 +140,38 @@ def generation(files: Mapping[str, bytes]) -> str:
     return f"{_stamp(files, INTERNAL)}-{_stamp(files, UPSTREAMS)}"
 
 
+def own_template(settings: Settings, path: str) -> str:
+    """Return the project's own template behind a rendered file, ``nginx/vhosts/web.conf.j2``; empty: a delivered one.
+
+    Args:
+        path: relative to ``nginx/``, as in the rendered set.
+    """
+    service = path.removeprefix("servers/").removesuffix(".conf")
+    if service in settings.public:
+        names = [f"vhosts/{settings.services[service].vhost}.conf.j2", *_PARTS]
+    else:
+        names = [_ERROR_PAGE] if path.startswith("pages/") else [f"{path}.j2", path]
+    places = resources.search_path(settings.root, "nginx")
+    own = places[0] if len(places) > 1 else None
+    return next((f"nginx/{name}" for name in names if own and (own / name).is_file()), "")
+
+
 def _stamp(files: Mapping[str, bytes], name: str) -> str:
     found = re.match(rb"# generation ([0-9a-f]+)\n", files[name])
     if not found:
         raise SettingsError(f"nginx/{name}.j2 must begin with the line: # generation {{{{ generation | word }}}}")
     return found.group(1).decode()
+
+
+def _refuse_unused(settings: Settings) -> None:
+    """A file under another name than the delivered one would have no effect, and nobody would notice."""
+    for name in resources.unused(settings.root, "nginx"):
+        if name.endswith((".conf", ".j2", ".html")):
+            near = get_close_matches(name, resources.names("nginx"), n=1)
+            raise SettingsError(
+                f"nginx/{name}: replaces no template" + (f', did you mean "nginx/{near[0]}"?' if near else ""),
+                hint="inv nginx.render lists the files of the edge",
+            )
 
 
 def _plain(settings: Settings, env: "Environment", values: Mapping[str, object]) -> Iterator[tuple[str, bytes]]:
@@ -140,31 +185,57 @@ def _plain(settings: Settings, env: "Environment", values: Mapping[str, object])
 
 
 def _values(settings: Settings, *, issued: bool) -> dict[str, object]:
-    port = settings.edge.https_port
-    suffix = "" if port == 443 else f":{port}"
+    suffix = _port_suffix(settings)
     vhosts = _virtual_hosts(settings, issued=issued)
     return {
         "project": settings.project,
+        "edge": settings.edge,
+        "timeouts": settings.edge.timeouts,
+        "sizes": settings.edge.sizes,
         "limits": settings.limits,
+        # So many seconds pass until one more is let through.
+        "login_wait": math.ceil(60 / settings.limits.login_rate),
         "deploy": settings.deploy,
         "vhosts": vhosts,
-        "errors": ERRORS,
+        "errors": errors(settings),
+        "api_policy": policy.API,
+        "minimal_policy": policy.MINIMAL,
         "https_port_suffix": suffix,
         "origins": [f"https://{vhost.name}{suffix}" for vhost in vhosts if vhost.kind == "web"],
     }
 
 
 def _virtual_hosts(settings: Settings, *, issued: bool) -> list[VirtualHost]:
+    apis = [
+        f"{name}{_port_suffix(settings)}"
+        for service, name in settings.public.items()
+        if settings.services[service].vhost == "api"
+    ]
     return [
-        VirtualHost(
-            service,
-            name,
-            settings.services[service].vhost,
-            hsts=_hsts(settings, name) if issued else "",
-            assets=bool(settings.services[service].assets),
-        )
+        _virtual_host(settings, settings.services[service], service, name, apis, issued=issued)
         for service, name in settings.public.items()
     ]
+
+
+def _virtual_host(
+    settings: Settings, spec: Service, service: str, name: str, apis: list[str], *, issued: bool
+) -> VirtualHost:
+    return VirtualHost(
+        service,
+        name,
+        spec.vhost,
+        hsts=_hsts(settings, name) if issued else "",
+        assets=bool(spec.assets),
+        policy=policy.content_policy(spec.public.csp, apis) if spec.vhost == "web" else policy.API,
+        report_only=spec.public.csp_report_only,
+        permissions=policy.permissions_policy(spec.public.permissions),
+        headers=spec.public.headers,
+        upload_paths=spec.public.upload_paths,
+    )
+
+
+def _port_suffix(settings: Settings) -> str:
+    return "" if settings.edge.https_port == 443 else f":{settings.edge.https_port}"
 
 
 def _hsts(settings: Settings, name: str) -> str:
@@ -178,7 +249,8 @@ def _upstreams(env: "Environment", settings: Settings, upstreams: Mapping[str, S
         (service, settings.services[service].port, list(upstreams.get(service) or [service]))
         for service in settings.public
     ]
-    return _stamped(env, UPSTREAMS, {}, upstreams=rows, release=release)
+    values = {"sizes": settings.edge.sizes, "timeouts": settings.edge.timeouts}
+    return _stamped(env, UPSTREAMS, {}, upstreams=rows, release=release, **values)
 
 
 def _stamped(env: "Environment", name: str, others: Mapping[str, bytes], **values: object) -> bytes:

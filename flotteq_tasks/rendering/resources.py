@@ -50,6 +50,15 @@ def find(root: Path, folder: Folder, name: str) -> Path:
     raise SettingsError(f"{folder}/{name} does not exist", hint=f"put it below {root / folder}")
 
 
+def unused(root: Path, folder: Folder) -> list[str]:
+    """Return the project's own files of a folder that replace none of the delivered ones, sorted."""
+    places = search_path(root, folder)
+    if len(places) == 1:
+        return []
+    own = {path.relative_to(places[0]).as_posix() for path in places[0].rglob("*") if path.is_file()}
+    return sorted(own - set(names(folder)))
+
+
 def context(root: Path, path: str) -> Path:
     """Return a build context: the project's own directory, else the one of that path that is delivered.
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # Whatever ends a word, a directive or a block in nginx's grammar, starts a comment or a variable, or is not printable.
 _UNSAFE = re.compile(r"[^!-~]|[;{}\"'`\\$#]")
 
+_UNQUOTABLE = re.compile(r"[^ -~]|[\"\\$]")
+
 
 def word(value: object) -> str:
     """Return a value that may stand in an nginx configuration as one bare word.
@@ -29,6 +31,24 @@ def word(value: object) -> str:
     return text
 
 
+def quoted(value: object) -> str:
+    """Return a value that may stand in an nginx configuration between double quotes.
+
+    Raises:
+        SettingsError: it holds a quote, a backslash, ``$`` or what is not printable ASCII.
+    """
+    text = str(value)
+    found = _UNQUOTABLE.search(text)
+    if found:
+        raise SettingsError(f"{text!r} cannot stand between quotes in nginx's configuration: {found.group()!r}")
+    return text
+
+
+def pattern(value: object) -> str:
+    """Return a word as part of a regular expression that stands between double quotes and matches it as it is."""
+    return re.sub(r"([.+*?()\[\]|^])", r"\\\1", word(value))
+
+
 def environment(search: Sequence[Path]) -> "Environment":
     """Return the environment for templates below ``search``; the first folder that has one wins."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -41,7 +61,7 @@ def environment(search: Sequence[Path]) -> "Environment":
         keep_trailing_newline=True,
         autoescape=lambda name: name is not None and name.endswith(".html.j2"),  # noqa: S701 - the rest is no HTML
     )
-    env.filters["word"] = word
+    env.filters.update(word=word, quoted=quoted, pattern=pattern)
     return env
 
 

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from flotteq_tasks.model.stack import CopySettings, Service, Settings
 from flotteq_tasks.settings import schema
 from flotteq_tasks.settings.composefile import check_compose
+from flotteq_tasks.settings.edge_checks import check_edge
 
 __all__ = ["Finding", "check", "check_compose"]
 
@@ -35,7 +35,7 @@ AT_LEAST = {
 
 def check(settings: Settings) -> list[Finding]:
     """Return a key path and a message for each rule that is broken."""
-    parts = (_project, _host, _sources, _numbers, _edge, _domains, _services, _secrets, _references)
+    parts = (_project, _host, _sources, _numbers, _edge, _domains, _services, _secrets, _references, check_edge)
     return [finding for part in parts for finding in part(settings)]
 
 
@@ -96,18 +96,6 @@ def _sources(settings: Settings) -> Iterator[Finding]:
 
 
 def _numbers(settings: Settings) -> Iterator[Finding]:
-    for field in fields(settings.limits):
-        value = getattr(settings.limits, field.name)
-        if field.name == "hsts_seconds":
-            if value < 0:
-                yield ("limits", field.name), f"{value} is less than 0: 0 makes browsers forget it"
-        elif value == 0:
-            yield (
-                ("limits", field.name),
-                "0 would refuse every request: write at least 1, a large number for no limit",
-            )
-        elif value < 0:
-            yield ("limits", field.name), f"{value} is less than 1"
     for key, least in AT_LEAST.items():
         value = getattr(settings.deploy, key)
         if value < least:

@@ -55,6 +55,8 @@ def _service(settings: Settings, service: Service, name: str, body: Mapping[str,
             yield "ports", f"would publish {name} on {ports} of the host: only {edge} may have ports"
         if body.get("network_mode") == "host":
             yield "network_mode", f"would publish {name} on the host: only {edge} may have ports"
+    elif settings.edge.http3 and not any(_is_quic(port) for port in body.get("ports") or []):
+        yield "ports", f'edge.http3 needs UDP, too: add "{settings.edge.https_port}:443/udp"'
     if service.kind == "rolling" and body.get("container_name"):
         yield "container_name", "remove it: a release runs beside the one before, and a name can only be used once"
     if service.kind == "job" and not body.get("profiles"):
@@ -74,6 +76,10 @@ def _local(settings: Settings, source: str) -> str:
     """A path of the project directory on the host as the Compose file on this machine has it."""
     own = f"{settings.directory}/"
     return f"./{source.removeprefix(own)}" if source.startswith(own) else source
+
+
+def _is_quic(port: Any) -> bool:
+    return isinstance(port, dict) and port.get("protocol") == "udp" and port.get("target") == 443
 
 
 def _port(port: Any) -> str:

@@ -34,6 +34,26 @@ def test(c: Context, *, env: str = "", json: bool = False) -> None:
     show_accepted(call.console, test_config(call.host, call.site.engine.containers))
 
 
+@task(
+    help={
+        "dry_run": "apply the limits of flotteq.toml to what was requested; without: what was refused",
+        "since": "how far back: 24h, 30m or a time",
+        "env": ENV_HELP,
+        "json": JSON_HELP,
+    }
+)
+def limits(c: Context, *, dry_run: bool = False, since: str = "24h", env: str = "", json: bool = False) -> None:
+    """Show whom the limits refused, or would refuse.
+
+    Reads the edge's access log; changes nothing.
+    """
+    from flotteq_tasks.console.results import show_limits
+    from flotteq_tasks.operations.edge_limits import review_limits
+
+    call = app(env, json=json)
+    show_limits(call.console, review_limits(call.site, dry_run=dry_run, since=since))
+
+
 @task(help={"env": ENV_HELP})
 def reload(c: Context, *, env: str = "") -> None:
     """Render the edge again, check it and reload.

@@ -42,7 +42,16 @@ _LOCAL = """
 [environments.sandbox]
 overlay = "{overlay}"
 deploy = {{ monitor = 2, drain = 15, lease = 12 }}
-limits = {{ api_rate = 5000, api_burst = 5000, web_rate = 5000, web_burst = 5000, connections = 5000 }}
+
+[environments.sandbox.limits]
+api_rate = 5000
+api_burst = 5000
+web_rate = 5000
+web_burst = 5000
+upload_burst = 5000
+api_connections = 5000
+web_connections = 5000
+asset_connections = 5000
 """
 
 _WIPE = """

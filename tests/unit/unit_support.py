@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.model.edge import EdgeSettings
 from flotteq_tasks.model.events import Event, Report
 from flotteq_tasks.model.facts import Instance
 from flotteq_tasks.model.stack import (
     Database,
     DeploySettings,
-    EdgeSettings,
     Health,
     HostSettings,
     Migrations,

@@ -2,20 +2,26 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from http.server import ThreadingHTTPServer
+from typing import Protocol
 
 import pytest
 from edge_bench import GENEROUS, Apps, Edge, docker, put, small_settings
 
-from flotteq_tasks.model.stack import Limits
+from flotteq_tasks.model.edge import EdgeSettings, Limits
 from flotteq_tasks.operations.certificates import x509
 from flotteq_tasks.operations.sandbox.images import Images
 from flotteq_tasks.operations.wait import wait_until
 from flotteq_tasks.rendering.nginx import render_edge
 
-Starter = Callable[[Limits], Edge]
+
+class Starter(Protocol):
+    """Starts an edge."""
+
+    def __call__(self, limits: Limits, edge: EdgeSettings = ...) -> Edge:
+        """With limits and settings of its own."""
 
 
 @pytest.fixture(scope="session")
@@ -51,12 +57,12 @@ def start_edge(
     gateway = docker("network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", edge_network)
     started: list[str] = []
 
-    def start(limits: Limits) -> Edge:
+    def start(limits: Limits, edge: EdgeSettings = EdgeSettings()) -> Edge:  # noqa: B008 - frozen
         base = tmp_path_factory.mktemp("edge")
         nginx, certs, acme = (base / name for name in ("nginx", "certs", "certbot/www"))
         for folder in (base, nginx, certs / "placeholder", acme / ".well-known/acme-challenge"):
             folder.mkdir(parents=True, exist_ok=True)
-        settings = small_settings(apps, limits, base)
+        settings = small_settings(apps, limits, base, edge)
         upstreams = {"backend": [gateway], "frontend-client": [gateway], "frontend-internal": ["not-there"]}
         put(nginx, render_edge(settings, upstreams, issued=True))
         chain, key = x509.make_placeholder(x509.utc_now())
@@ -65,17 +71,18 @@ def start_edge(
         put(acme, {".well-known/acme-challenge/token": b"proof"})
         container = docker(
             "run", "--detach", "--network", edge_network, "--publish", "127.0.0.1::80", "--publish", "127.0.0.1::443",
+            "--publish", "127.0.0.1::443/udp",
             "--volume", f"{nginx}:/etc/nginx/flotteq:ro", "--volume", f"{certs}:/etc/nginx/certs:ro",
             "--volume", f"{acme}:/var/www/acme:ro", edge_image,
             "nginx", "-c", "/etc/nginx/flotteq/nginx.conf", "-g", "daemon off;",
         )  # fmt: skip
         started.append(container)
-        edge = Edge(container, base, settings, upstreams)
-        wait_until(edge.generation, timeout=20, what="nginx to start", interval=0.1)
-        edge.http_port, edge.https_port = (
+        running = Edge(container, base, settings, upstreams)
+        wait_until(running.generation, timeout=20, what="nginx to start", interval=0.1)
+        running.http_port, running.https_port = (
             int(docker("port", container, port).splitlines()[0].rpartition(":")[2]) for port in ("80", "443")
         )
-        return edge
+        return running
 
     yield start
     for container in started:
@@ -88,10 +95,11 @@ def edge(start_edge: Starter) -> Edge:
     return start_edge(GENEROUS)
 
 
-@pytest.fixture
-def strict_edge(start_edge: Starter) -> Edge:
-    """An edge with small limits, for one test."""
-    return start_edge(replace(GENEROUS, api_rate=1, api_burst=5, web_rate=1, web_burst=5))
+@pytest.fixture(scope="session")
+def everyday_edge(start_edge: Starter) -> Edge:
+    """An edge with the limits that everybody has, but for few open requests; it believes a header who asks."""
+    limits = replace(Limits(), api_connections=8)
+    return start_edge(limits, EdgeSettings(trusted_proxies=("172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8")))
 
 
 @pytest.fixture

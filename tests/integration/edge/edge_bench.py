@@ -15,20 +15,24 @@ from typing import ClassVar
 
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.model.edge import EdgeSettings, Limits, PublicSettings
 from flotteq_tasks.model.stack import (
     DeploySettings,
-    EdgeSettings,
     HostSettings,
-    Limits,
     Project,
     Registry,
     Service,
     Settings,
 )
+from flotteq_tasks.operations.wait import wait_until
 
 API, APP, OTHER = "api.fleet.localhost", "app.fleet.localhost", "admin.fleet.localhost"
 CHUNK = "/assets/index-DiwrgT3a.js"
-GENEROUS = Limits(api_rate=1000, api_burst=1000, web_rate=1000, web_burst=1000, upload_mb=2)
+GENEROUS = Limits(
+    api_rate=1000, api_burst=1000, web_rate=1000, web_burst=1000, upload_burst=1000, login_rate=1000, login_burst=1000,
+    upload_mb=2,
+)  # fmt: skip
+OWN_POLICY = "default-src 'self'; frame-ancestors 'none'"
 
 
 def docker(*words: str, check: bool = True) -> str:
@@ -72,8 +76,10 @@ class Apps(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"1"')
-        for name in ("X-Frame-Options", "Strict-Transport-Security", "X-Powered-By", "Cache-Control"):
+        for name in ("X-Frame-Options", "Strict-Transport-Security", "X-Powered-By", "Cache-Control", "X-Robots-Tag"):
             self.send_header(name, "from the app")
+        if self.path.startswith("/own-policy"):
+            self.send_header("Content-Security-Policy", OWN_POLICY)
         self.end_headers()
         self.wfile.write(body)
 
@@ -201,24 +207,38 @@ class Edge:
         answer = self.run("curl", "-fsS", "http://127.0.0.1:8081/healthz", check=False)
         return None if answer.startswith("curl") else answer
 
-    def log(self) -> list[dict[str, object]]:
-        """The access log, each line parsed."""
-        return [json.loads(line) for line in docker("logs", self.container).splitlines() if line.startswith("{")]
+    def logged(self, text: str, count: int = 1) -> list[str]:
+        """The lines of the access log with a text; Docker writes them a moment later than nginx."""
+
+        def lines() -> list[str] | None:
+            found = [
+                line for line in docker("logs", self.container).splitlines() if line.startswith("{") and text in line
+            ]
+            return found if len(found) >= count else None
+
+        return wait_until(lines, timeout=10, what=f"{count} lines of the log with {text}", interval=0.1)
 
 
-def small_settings(port: int, limits: Limits, directory: Path) -> Settings:
+def small_settings(port: int, limits: Limits, directory: Path, edge: EdgeSettings) -> Settings:
     """Three public names, all of them answered by the apps."""
+    api = PublicSettings(upload_paths=("/api/upload", "/api/stripe/"))
+    client = PublicSettings(
+        permissions=("geolocation",),
+        csp={"script-src": ("https://js.pay.example",)},
+        headers={"X-Robots-Tag": "noindex"},
+    )
     return Settings(
         project=Project(name="fleet", domain="fleet.localhost", directory=str(directory)),
         host=HostSettings(address="local"),
         registry=Registry(server="registry.invalid"),
         services={
-            "backend": Service(kind="rolling", image="backend", port=port, subdomain="api", vhost="api"),
-            "frontend-client": Service(kind="rolling", image="client", port=port, subdomain="app"),
+            "backend": Service(kind="rolling", image="backend", port=port, subdomain="api", vhost="api", public=api),
+            "frontend-client": Service(kind="rolling", image="client", port=port, subdomain="app", public=client),
             "frontend-internal": Service(kind="rolling", image="internal", port=1, subdomain="admin"),
             "nginx": Service(kind="edge", image="nginx"),
         },
         limits=limits,
+        edge=edge,
         deploy=DeploySettings(drain=5),
     )
 

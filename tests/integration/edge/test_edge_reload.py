@@ -1,17 +1,22 @@
 """A reload is over when the new configuration answers and no old worker is left."""
 
 import http.client
+import socket
+import ssl
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edge_bench import API, APP, Edge, put
+from edge_bench import API, APP, Edge, docker, put
+from support.relay import delayed
 
 from flotteq_tasks.commands import nginx
 from flotteq_tasks.host.local import LocalHost
+from flotteq_tasks.model.edge import EdgeSettings
 from flotteq_tasks.model.errors import CommandFailed
-from flotteq_tasks.operations.edge import reload_edge, test_config
+from flotteq_tasks.operations.edge import reload_edge, take_edge, test_config
 from flotteq_tasks.rendering.nginx import generation, render_edge
 
 pytestmark = pytest.mark.host
@@ -79,7 +84,7 @@ def test_an_open_websocket_holds_the_reload_for_the_drain_time_only(own_edge: Ed
         assert 3 < time.monotonic() - started < 12
 
 
-def test_no_request_fails_while_the_edge_reloads(own_edge: Edge) -> None:
+def test_no_request_fails_in_ten_reloads_for_clients_far_away(own_edge: Edge) -> None:
     stop, failed, counted = threading.Event(), [], []
 
     def client() -> None:
@@ -87,7 +92,7 @@ def test_no_request_fails_while_the_edge_reloads(own_edge: Edge) -> None:
         while not stop.is_set():
             for method, body in (("GET", None), ("POST", b"x")):
                 try:
-                    connection = connection or own_edge.connect(API)
+                    connection = connection or far.connect(API)
                     connection.request(method, "/api/x", body=body)
                     answer = connection.getresponse()
                     answer.read()
@@ -98,18 +103,47 @@ def test_no_request_fails_while_the_edge_reloads(own_edge: Edge) -> None:
                     failed.append(error)
                     connection = None
 
-    threads = [threading.Thread(target=client) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    try:
-        for number in range(4):
-            reload_edge(HOST, own_edge.compose, generation=switch(own_edge, f"n{number}"), drain=5)
-    finally:
-        stop.set()
+    with delayed("127.0.0.1", own_edge.https_port, 0.06) as port:
+        far = replace(own_edge, https_port=port)
+        threads = [threading.Thread(target=client) for _ in range(12)]
         for thread in threads:
-            thread.join()
+            thread.start()
+        try:
+            # Workers of several configurations serve side by side: nobody waits for the oldest to end.
+            for number in range(10):
+                take_edge(HOST, own_edge.compose, generation=switch(own_edge, f"n{number}"))
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
     assert not failed
     assert len(counted) > 200 and set(counted) == {200}
+
+
+def quic_versions(edge: Edge) -> bytes:
+    """What a QUIC server says to a version that nobody speaks: the ones that it does."""
+    port = int(docker("port", edge.container, "443/udp").splitlines()[0].rpartition(":")[2])
+    hello = b"\xc0\x1a\x2a\x3a\x4a\x08" + b"\x01" * 8 + b"\x08" + b"\x02" * 8
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.settimeout(10)
+        # RFC 9000, 6.1: a smaller datagram may be left without an answer.
+        udp.sendto(hello.ljust(1200, b"\0"), ("127.0.0.1", port))
+        answer = udp.recv(2048)
+    assert answer[1:5] == b"\0\0\0\0", "a Version Negotiation packet"
+    return answer
+
+
+def test_other_profiles_are_accepted_and_do_what_they_say(own_edge: Edge) -> None:
+    with_http3 = replace(own_edge.settings, edge=EdgeSettings(tls="modern", http3=True))
+    files = render_edge(with_http3, own_edge.upstreams, issued=True)
+    put(own_edge.files, files)
+    assert check_config(HOST, own_edge.compose) == ""
+    reload_edge(HOST, own_edge.compose, generation=generation(files), drain=5)
+    assert own_edge.ask(APP, "/").header("Alt-Svc") == 'h3=":443"; ma=86400'
+    assert b"\0\0\0\1" in quic_versions(own_edge)[7:]
+    own_edge.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
+        own_edge.ask(APP, "/")
 
 
 def test_nginx_starts_without_any_app(own_edge: Edge) -> None:

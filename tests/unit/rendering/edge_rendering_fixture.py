@@ -5,7 +5,8 @@ Run ``python tests/unit/rendering/edge_rendering_fixture.py`` after an intended 
 
 from pathlib import Path
 
-from flotteq_tasks.model.stack import DeploySettings, HostSettings, Limits, Project, Registry, Service, Settings
+from flotteq_tasks.model.edge import Limits
+from flotteq_tasks.model.stack import DeploySettings, HostSettings, Project, Registry, Service, Settings
 from flotteq_tasks.rendering.nginx import render_edge
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -25,7 +26,10 @@ def fixture(limits: Limits | None = None, root: Path = Path("/nowhere")) -> Sett
             "shop": Service(kind="rolling", image="shop", port=80, subdomain="shop", assets="/html/assets"),
             "front": Service(kind="edge", image="nginx:1.30"),
         },
-        limits=limits or Limits(api_rate=7, api_burst=11, web_rate=13, web_burst=17, upload_mb=19, connections=23),
+        limits=limits
+        or Limits(
+            api_rate=7, api_burst=11, web_rate=13, web_burst=17, upload_mb=19, api_connections=23, web_connections=31
+        ),
         deploy=DeploySettings(drain=29),
         root=root,
     )

@@ -1,15 +1,16 @@
 """The rendered edge: whole files against golden ones, and the rules that every change must keep."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from edge_rendering_fixture import GOLDEN, UPSTREAMS, fixture
 from nginx_grammar import Directive, parse
 
+from flotteq_tasks.model.edge import EdgeSettings, EdgeSizes, EdgeTimeouts, Limits, PublicSettings
 from flotteq_tasks.model.errors import SettingsError
-from flotteq_tasks.model.stack import EdgeSettings, Limits, Service
+from flotteq_tasks.model.stack import Service
 from flotteq_tasks.rendering import nginx
 from flotteq_tasks.rendering.nginx import generation, render_edge, render_upstreams
 
@@ -86,9 +87,130 @@ def test_every_public_server_has_the_whole_protection(tree: dict[str, Directive]
         assert {"certificate.conf", "headers.conf", "maintenance.conf"} < included
         assert included & {"errors-json.conf", "errors-html.conf"}
         assert server.own("http2") == [["on"]]
-        assert server.own("limit_conn") == [["limit_connections", "23"]]
-        headers = {words[0] for words in server.own("add_header")}
-        assert {"Content-Security-Policy", "Strict-Transport-Security"} < headers
+        assert server.own("limit_conn") in ([["connections_api", "23"]], [["connections_web", "31"]])
+        headers = [words[0] for words in server.own("add_header")]
+        assert {"Content-Security-Policy", "Permissions-Policy", "Strict-Transport-Security"} < set(headers)
+        assert len(set(headers)) == len(headers)
+
+
+def test_bodies_are_small_but_where_files_are_sent() -> None:
+    settings = fixture(Limits(body_mb=3, upload_mb=19, api_burst=11))
+    core = replace(settings.services["core"], public=PublicSettings(upload_paths=("/rpc/files", "/uploads/")))
+    tree = parse(render_edge(replace(settings, services={**settings.services, "core": core}), {}, issued=True))
+    assert next(tree["nginx.conf"].all("http")).own("client_max_body_size") == [["3m"]]
+    found = {one.words[-1]: one.own("client_max_body_size") for one in tree["servers/core.conf"].all("location")}
+    assert found == {"/rpc/files": [["20m"]], "/": [], "/socket.io/": [], "/uploads/": [["20m"]]}
+    for location in tree["servers/core.conf"].all("location"):
+        assert location.own("limit_req")
+
+
+def test_an_app_gets_the_policies_that_it_asks_for_and_no_other() -> None:
+    settings = fixture()
+    public = PublicSettings(
+        permissions=("geolocation", "payment"), csp={"script-src": ("https://js.pay.example",), "frame-src": ("https://pay.example",)},
+        headers={"X-Robots-Tag": "noindex, nofollow"},
+    )  # fmt: skip
+    shop = replace(settings.services["shop"], public=public)
+    files = render_edge(replace(settings, services={**settings.services, "shop": shop}), {}, issued=True)
+    server = files["servers/shop.conf"].decode()
+    assert "camera=(), " in server and "geolocation=(self), " in server and "payment=(self), " in server
+    assert 'add_header X-Robots-Tag "noindex, nofollow" always;' in server
+    assert server.count("proxy_hide_header X-Robots-Tag;") == server.count(
+        "include /etc/nginx/flotteq/snippets/proxy.conf;"
+    )
+    policies = files["http/policies.conf"].decode()
+    assert "shop.fleet.example \"default-src 'self'; script-src 'self' https://js.pay.example; " in policies
+    # 'self' is named with it: a list of its own no longer takes default-src's.
+    assert "frame-src 'self' https://pay.example; upgrade-insecure-requests" in policies
+    assert "geolocation=(), " in files["servers/home.conf"].decode()
+
+
+def test_a_policy_on_trial_blocks_nothing_that_the_least_one_does_not() -> None:
+    settings = fixture()
+    shop = replace(settings.services["shop"], public=PublicSettings(csp_report_only=True))
+    files = render_edge(replace(settings, services={**settings.services, "shop": shop}), {}, issued=True)
+    policies = files["http/policies.conf"].decode()
+    assert "shop.fleet.example \"base-uri 'self'; object-src 'none'; frame-ancestors 'none'\";" in policies
+    assert policies.rpartition("$reported_policy")[2].count("shop.fleet.example \"default-src 'self'; ") == 1
+    assert b"Content-Security-Policy-Report-Only $reported_policy always;" in files["servers/shop.conf"]
+    assert b"Report-Only" not in files["servers/home.conf"]
+
+
+def test_policies_name_the_port_that_browsers_use() -> None:
+    files = render_edge(replace(fixture(), edge=EdgeSettings(https_port=8443)), {}, issued=False)
+    assert (
+        b"connect-src 'self' https://rpc.fleet.example:8443 wss://rpc.fleet.example:8443;"
+        in files["http/policies.conf"]
+    )
+
+
+def test_http3_is_off_unless_asked_for(files: dict[str, bytes]) -> None:
+    assert b"quic" not in b"".join(files.values()) and b"Alt-Svc '" not in b"".join(files.values())
+    tree = parse(render_edge(replace(fixture(), edge=EdgeSettings(http3=True)), {}, issued=True))
+    quic = [["443", "quic"], ["[::]:443", "quic"]]
+    for server in public(tree)[1:]:
+        assert [words for words in server.own("listen") if "quic" in words] == quic
+        assert "Alt-Svc" in {words[0] for words in server.own("add_header")}
+    refusing = next(one for one in servers(tree) if one.own("ssl_reject_handshake"))
+    assert ["443", "quic", "reuseport", "default_server"] in refusing.own("listen")
+
+
+def test_modern_tls_leaves_the_older_version_out() -> None:
+    text = render_edge(replace(fixture(), edge=EdgeSettings(tls="modern")), {}, issued=True)["http/tls.conf"].decode()
+    assert "ssl_protocols TLSv1.3;" in text
+
+
+def test_addresses_are_believed_from_named_proxies_only() -> None:
+    edge = EdgeSettings(trusted_proxies=("203.0.113.0/24", "2001:db8::/32"), client_header="CF-Connecting-IP")
+    root = parse(render_edge(replace(fixture(), edge=edge), {}, issued=True))["http/realip.conf"]
+    assert root.own("set_real_ip_from") == [["203.0.113.0/24"], ["2001:db8::/32"]]
+    assert root.own("real_ip_header") == [["CF-Connecting-IP"]] and root.own("real_ip_recursive") == [["on"]]
+
+
+def test_every_number_can_be_set() -> None:
+    """A key that no template reads would promise what it does not do."""
+    base = render_edge(fixture(), UPSTREAMS, issued=True)
+    draining = render_edge(fixture(), UPSTREAMS, issued=True, draining=True)
+    for table, kind in (("timeouts", EdgeTimeouts), ("sizes", EdgeSizes)):
+        for field in fields(kind):
+            values = replace(kind(), **{field.name: getattr(kind(), field.name) + 1})
+            settings = replace(fixture(), edge=replace(EdgeSettings(), **{table: values}))
+            assert render_edge(settings, UPSTREAMS, issued=True) != base, field.name
+    for field in fields(Limits):
+        value = getattr(fixture().limits, field.name)
+        other = (*value, "/sign-in") if isinstance(value, tuple) else value + 1
+        limits = replace(fixture().limits, **{field.name: other})
+        assert render_edge(fixture(limits), UPSTREAMS, issued=True) != base, field.name
+    assert draining != base
+
+
+def test_a_path_of_the_login_limit_is_matched_as_it_is() -> None:
+    text = render_edge(fixture(Limits(login_paths=("/v1.0/login",), login_rate=7)), {}, issued=True)["http/limits.conf"]
+    assert rb'"~*^POST .*/v1\.0/login/?$" $binary_remote_addr;' in text
+    assert b"default 9;" in text, "seven a minute: the next one after 8.6 seconds"
+
+
+@pytest.mark.parametrize("value", ['a"b', "a\nb", "a$b", "a\\b", "\u00e9"])
+def test_a_header_that_would_end_its_directive_is_refused(value: str) -> None:
+    settings = fixture()
+    shop = replace(settings.services["shop"], public=PublicSettings(headers={"X-A": value}))
+    with pytest.raises(SettingsError, match="cannot stand between quotes"):
+        render_edge(replace(settings, services={**settings.services, "shop": shop}), {}, issued=True)
+
+
+def test_the_own_template_behind_a_rendered_file_is_found(tmp_path: Path) -> None:
+    for name in ("vhosts/opening.j2", "http/tls.conf.j2", "pages/error.html.j2"):
+        (tmp_path / "nginx" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "nginx" / name).write_text((SOURCE / name).read_text())
+    found = {
+        path: nginx.own_template(fixture(root=tmp_path), path)
+        for path in ("servers/shop.conf", "http/tls.conf", "pages/503.html", "http/cache.conf", "nginx.conf")
+    }
+    assert found == {
+        "servers/shop.conf": "nginx/vhosts/opening.j2", "http/tls.conf": "nginx/http/tls.conf.j2",
+        "pages/503.html": "nginx/pages/error.html.j2", "http/cache.conf": "", "nginx.conf": "",
+    }  # fmt: skip
+    assert nginx.own_template(fixture(), "servers/shop.conf") == ""
 
 
 def test_headers_reach_error_answers_too(tree: dict[str, Directive]) -> None:
@@ -108,12 +230,15 @@ def test_every_location_but_assets_and_errors_is_limited(tree: dict[str, Directi
     assert found == {
         "/": ["zone=limit_web", "burst=17", "nodelay"],
         "^~ /socket.io/": ["zone=limit_api", "burst=11", "nodelay"],
-        "^~ /uploads/": ["zone=limit_web", "burst=68", "nodelay"],
+        "^~ /uploads/": ["zone=limit_web", "burst=160", "nodelay"],
         "^~ /assets/": ["none"],
     }
     api = next(one for one in public(tree) if one.own("server_name") == [["rpc.fleet.example"]])
-    assert next(api.all("location")).own("limit_req") == [["zone=limit_api", "burst=11", "nodelay"]]
-    assert api.own("client_max_body_size") == [["20m"]]
+    root = next(api.all("location"))
+    assert root.own("limit_req") == [
+        ["zone=limit_api", "burst=11", "nodelay"], ["zone=limit_login", "burst=5", "nodelay"],
+    ]  # fmt: skip
+    assert root.own("client_max_body_size") == [["20m"]]
 
 
 def test_every_upstream_server_is_resolved_again(tree: dict[str, Directive]) -> None:
@@ -186,6 +311,17 @@ def test_a_broken_template_of_the_project_is_named(tmp_path: Path, text: str, me
     (tmp_path / "nginx").mkdir()
     (tmp_path / "nginx/nginx.conf.j2").write_text(text)
     with pytest.raises(SettingsError, match=re.escape(message)):
+        render_edge(fixture(root=tmp_path), {}, issued=False)
+
+
+def test_an_own_file_that_replaces_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "nginx/http").mkdir(parents=True)
+    (tmp_path / "nginx/README.md").write_text("ours\n")
+    render_edge(fixture(root=tmp_path), {}, issued=False)
+    (tmp_path / "nginx/http/tls.conf").write_text("ssl_protocols TLSv1.3;\n")
+    with pytest.raises(
+        SettingsError, match=r'nginx/http/tls.conf: replaces no template, did you mean "nginx/http/tls.conf.j2"'
+    ):
         render_edge(fixture(root=tmp_path), {}, issued=False)
 
 

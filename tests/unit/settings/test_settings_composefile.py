@@ -57,6 +57,14 @@ def test_broken_rule(project, compose, name, more, line):
     assert check_compose(project.load(), compose) == [f"{FILE}: {line}"]
 
 
+def test_http3_needs_its_port(project, compose):
+    project.replace("[secrets]", "[edge]\nhttp3 = true\n[secrets]")
+    line = 'services.nginx.ports: edge.http3 needs UDP, too: add "443:443/udp"'
+    assert check_compose(project.load(), compose) == [f"{FILE}: {line}"]
+    compose["services"]["nginx"]["ports"].append({"target": 443, "published": "443", "protocol": "udp"})
+    assert check_compose(project.load(), compose) == []
+
+
 def test_a_job_needs_a_profile_and_no_healthcheck(project, compose):
     project.replace("[secrets]", '[services.keeper]\nkind = "job"\nimage = "k:1"\n[secrets]')
     compose["services"]["keeper"] = {"image": "k:1", "profiles": ["ops"]}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flotteq_tasks.model import stack
+from flotteq_tasks.model import edge, stack
 from flotteq_tasks.settings import schema
 from flotteq_tasks.settings.loader import load
 
@@ -20,13 +20,16 @@ TEXT = (REPOSITORY / "docs" / "SETTINGS.md").read_text("utf-8")
 TABLES = {
     "project": stack.Project,
     "environments.NAME.host": stack.HostSettings,
-    "edge": stack.EdgeSettings,
+    "edge": edge.EdgeSettings,
+    "edge.timeouts": edge.EdgeTimeouts,
+    "edge.sizes": edge.EdgeSizes,
     "registry": stack.Registry,
     "services.NAME": stack.Service,
     "services.NAME.build": stack.ServiceBuild,
     "services.NAME.health": stack.Health,
+    "services.NAME.public": edge.PublicSettings,
     "acme": stack.Acme,
-    "limits": stack.Limits,
+    "limits": edge.Limits,
     "build": stack.BuildSettings,
     "secrets.NAME": stack.SecretSpec,
     "database": stack.Database,
@@ -57,7 +60,10 @@ def type_text(kind: object) -> str:
         inner = type_text(typing.get_args(kind)[0])
         return "array of strings" if inner == "string" else f"array of {inner.replace('array', 'arrays')}"
     if typing.get_origin(kind) is Mapping:
-        return "table of tables" if dataclasses.is_dataclass(typing.get_args(kind)[1]) else "table of strings"
+        inner = typing.get_args(kind)[1]
+        if typing.get_origin(inner) is tuple:
+            return f"table of {type_text(inner).replace('array', 'arrays')}"
+        return "table of tables" if dataclasses.is_dataclass(inner) else "table of strings"
     if dataclasses.is_dataclass(kind):
         return "table"
     return {str: "string", int: "integer", float: "number", bool: "true or false"}[kind]
@@ -73,7 +79,8 @@ def default_text(field: dataclasses.Field) -> str:
 
 def test_every_table_is_here():
     assert list(documented()) == list(TABLES)
-    tables = {kind for kind in vars(stack).values() if dataclasses.is_dataclass(kind)} - {stack.Settings}
+    modules = {**vars(stack), **vars(edge)}
+    tables = {kind for kind in modules.values() if dataclasses.is_dataclass(kind)} - {stack.Settings}
     assert set(TABLES.values()) == tables
 
 

@@ -196,7 +196,10 @@ class TestVariables:
                 "FLOTTEQ__SERVICES__BACKND__PORT",
                 "FLOTTEQ__SERVICES__BACKND__PORT: unknown key services.backnd, did you mean FLOTTEQ__SERVICES__BACKEND?",
             ),
-            ("FLOTTEQ__EDGE__X", "FLOTTEQ__EDGE__X: unknown key edge.x, there are: address, http_port, https_port"),
+            (
+                "FLOTTEQ__EDGE__X",
+                "FLOTTEQ__EDGE__X: unknown key edge.x, there are: address, http_port, https_port, tls, http3, trusted_proxies, client_header, timeouts, sizes",
+            ),
             (
                 "FLOTTEQ__EDGE__ADDRESS__X",
                 "FLOTTEQ__EDGE__ADDRESS__X: unknown key edge.address.x, edge.address has no keys",
@@ -266,7 +269,9 @@ class TestWrongTables:
 
     def test_unknown_key_without_a_near_one(self, project):
         project.replace("[registry]", "[edge]\nzzz = 1\n[registry]")
-        assert project.errors() == ["flotteq.toml: edge.zzz: unknown key, there are: address, http_port, https_port"]
+        assert project.errors() == [
+            "flotteq.toml: edge.zzz: unknown key, there are: address, http_port, https_port, tls, http3, trusted_proxies, client_header, timeouts, sizes"
+        ]
 
     @pytest.mark.parametrize("key", ["env = { A = '1' }", "root = '/'", "environment = 'x'"])
     def test_what_the_loader_fills_in_cannot_be_set(self, project, key):
