@@ -8,6 +8,7 @@ from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.summary import summarize_result
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.operations.audit import Check
 from flotteq_tasks.operations.certificates import CertificateStatus
 from flotteq_tasks.operations.control import Volume
 from flotteq_tasks.operations.deploy import Deployed
@@ -117,6 +118,20 @@ def show_findings(console: Console, findings: Sequence[Finding]) -> None:
     if fixes:
         console.line("\ntry:")
     for line in fixes:
+        console.line(f"  {line}")
+
+
+def show_checks(console: Console, found: Sequence[Check]) -> None:
+    """What was looked at from outside; below, what to do about findings."""
+    findings = [one for one in found if not one.ok]
+    if console.json:
+        document = {"ok": not findings, "checks": [asdict(one) for one in found]}
+        console.document(document)
+        return
+    rows = [("ok" if one.ok else "!!", one.id, one.domain or "-", one.found) for one in found]
+    console.table(("", "CHECK", "DOMAIN", "FOUND"), rows)
+    console.line(f"\n{len(found)} checks, {len(findings)} findings")
+    for line in dict.fromkeys(f"{one.id}: {one.fix}" for one in findings if one.fix):
         console.line(f"  {line}")
 
 

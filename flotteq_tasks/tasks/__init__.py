@@ -5,6 +5,7 @@ from types import ModuleType
 from invoke.collection import Collection
 
 from flotteq_tasks.tasks import (
+    audit,
     backup,
     config,
     database,
@@ -50,6 +51,7 @@ for module, name in (
     (env, "env"),
     (config, "config"),
     (lock, "lock"),
+    (audit, "audit"),
     (releases, "releases"),
     (sandbox, "sandbox"),
 ):

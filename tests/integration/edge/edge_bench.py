@@ -65,7 +65,9 @@ class Apps(BaseHTTPRequestHandler):
             }
             self._answer(200, json.dumps(body).encode(), "application/json")
         else:
-            self._answer(200, b"<!doctype html>" + b"the app " * 400, "text/html")
+            self._answer(
+                200, f'<!doctype html><script src="{CHUNK}"></script>'.encode() + b"the app " * 400, "text/html"
+            )
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -1,5 +1,6 @@
 """The edge under load: its own container replaced, the maintenance page, files of earlier releases."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -141,3 +142,17 @@ def test_the_files_of_an_earlier_release_are_still_there(stack: Stack) -> None:
         assert code in {400, 404}, name
         assert code == 400 or headers["cache-control"] == "no-store"
     assert stack.get(DOMAINS["frontend-partner"], "/assets/old-AbCd1234.js")[0] == 404, "each app has its own"
+
+
+def test_the_outside_finds_nothing_wrong_and_the_log_says_whom_a_limit_would_refuse(stack: Stack) -> None:
+    audit = json.loads(stack.inv("audit.edge", "--json").out)
+    # What else listens on the tests' machine is not the edge's doing.
+    assert [one for one in audit["checks"] if not one["ok"] and one["id"] != "ports"] == []
+    assert {one["domain"] for one in audit["checks"]} == {"", *DOMAINS.values()}
+    found = {}
+    for words in ([], ["--dry-run"]):
+        low = {"FLOTTEQ__LIMITS__WEB_RATE": "1", "FLOTTEQ__LIMITS__WEB_BURST": "1"}
+        done = stack.inv("nginx.limits", *words, "--since", "2m", "--json", variables=low).ok()
+        results = {one["limit"]: one for one in json.loads(done.out)["results"]}
+        found[bool(words)] = results["web_rate"]["refused"]
+    assert found[False] == 0 and found[True] > 5, "each of four apps was asked several times within a second"
