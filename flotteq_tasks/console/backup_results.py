@@ -24,14 +24,20 @@ def show_taken(console: Console, found: BackupSet) -> None:
 def show_sets(console: Console, rows: Sequence[BackupSet]) -> None:
     """The sets, newest first."""
     if console.json:
-        console.document([asdict(one) for one in reversed(rows)])
+        console.document([{**asdict(one), "where": one.where} for one in reversed(rows)])
         return
     if not rows:
         console.line("no set yet: inv backup.all")
         return
     now = datetime.now(UTC)
-    head = ("ID", "AGE", "PARTS", "SIZE", "NEW", "VERSION", "WHY", "VERIFIED", "DRILLED", "ALSO IN")
+    head = ("ID", "AGE", "PARTS", "SIZE", "NEW", "VERSION", "WHY", "VERIFIED", "DRILLED", "WHERE")
     console.table(head, [_row(one, now) for one in reversed(rows)], right=[3, 4])
+    away = [one for one in rows if not one.here]
+    if away:
+        console.line(
+            f"{len(away)} of them only elsewhere: inv backup.fetch --copy {away[-1].copies[0]} --set {away[-1].id} "
+            "brings one back"
+        )
 
 
 def _row(one: BackupSet, now: datetime) -> tuple[str, ...]:
@@ -47,7 +53,7 @@ def _row(one: BackupSet, now: datetime) -> tuple[str, ...]:
         one.reason,
         "yes" if one.verified else f"NO: {one.problem}",
         drilled,
-        ", ".join(one.copies) or "-",
+        ", ".join(one.where),
     )
 
 

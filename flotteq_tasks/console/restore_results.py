@@ -50,7 +50,7 @@ def show_volume(console: Console, done: Exchanged) -> None:
     """One sentence, and how to go back."""
     of = f"those of set {done.set}" if done.set else "the ones from before"
     console.line(f"files of {done.part} are {of}; the former ones are in .flotteq-restore/{done.before}")
-    console.line(f"inv volumes.restore --name {done.part} --undo brings them back, inv restore.finalize removes them")
+    console.line(f"inv restore.volume {done.part} --undo brings them back, inv restore.finalize removes them")
 
 
 def show_exchanged(console: Console, done: Exchanged) -> None:

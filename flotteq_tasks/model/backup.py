@@ -29,6 +29,7 @@ class BackupSet:
         on_disk: what the database takes on the server's disk.
         checked: when it was last read back; empty: right after it was taken.
         copies: other repositories that have it.
+        here: whether the host's own repository has it.
     """
 
     id: str
@@ -47,6 +48,12 @@ class BackupSet:
     copies: tuple[str, ...] = field(default=())
     rows: Mapping[str, int] = field(default_factory=dict, repr=False)
     on_disk: int = 0
+    here: bool = True
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """Every repository that has it; ``host`` is the host's own."""
+        return (*(["host"] if self.here else []), *self.copies)
 
     def hours(self, now: datetime) -> float:
         """Its age in hours."""
@@ -54,7 +61,12 @@ class BackupSet:
 
 
 def read_ledger(text: str) -> list[BackupSet]:
-    """The sets that exist, oldest first. Pure; a line that a power cut left unfinished counts as none."""
+    """The sets that the host has, oldest first. Pure; a line that a power cut left unfinished counts as none."""
+    return [one for one in read_everything(text) if one.here]
+
+
+def read_everything(text: str) -> list[BackupSet]:
+    """The sets that exist anywhere, as far as the ledger knows: those that only a copy has as well. Pure."""
     sets: dict[str, BackupSet] = {}
     for line in text.splitlines():
         try:
@@ -62,7 +74,7 @@ def read_ledger(text: str) -> list[BackupSet]:
         except ValueError:
             continue
         _take(sets, event)
-    return list(sets.values())
+    return [one for one in sets.values() if one.where]
 
 
 def _take(sets: dict[str, BackupSet], event: Mapping[str, Any]) -> None:
@@ -83,8 +95,8 @@ def _take(sets: dict[str, BackupSet], event: Mapping[str, Any]) -> None:
             rows=event.get("rows", {}),
             on_disk=int(event.get("on_disk", 0)),
         )
-    elif kind == "removed":
-        sets.pop(name, None)
+    elif kind == "removed" and name in sets:
+        sets[name] = replace(sets[name], here=False)
     elif name in sets:
         sets[name] = _noted(sets[name], event)
 
@@ -103,17 +115,47 @@ def _noted(found: BackupSet, event: Mapping[str, Any]) -> BackupSet:
     return found
 
 
+@dataclass(frozen=True)
+class Away:
+    """A set as another repository shows it: what can be seen of it there without reading it."""
+
+    id: str
+    created: str
+    parts: Mapping[str, int]
+    reason: str = ""
+    version: str = ""
+
+
+def joined(sets: Iterable[BackupSet], copies: Mapping[str, Iterable[Away]]) -> list[BackupSet]:
+    """Sets of the ledger beside those that the other repositories say they have, oldest first. Pure.
+
+    Args:
+        copies: what was asked, by the name of the copy; one that was not asked keeps what the ledger says of it.
+    """
+    found = {one.id: replace(one, copies=tuple(name for name in one.copies if name not in copies)) for one in sets}
+    for name, there in copies.items():
+        for one in there:
+            known = found.get(one.id) or BackupSet(
+                one.id, one.created, one.reason, one.version, one.parts, sum(one.parts.values()), 0, verified=True,
+                here=False,
+            )  # fmt: skip
+            found[one.id] = replace(known, copies=(*known.copies, name))
+    return sorted((one for one in found.values() if one.where), key=lambda one: one.created)
+
+
 def choose(sets: Iterable[BackupSet], wanted: str, part: str) -> BackupSet:
     """The set that a person means. Pure.
 
     Args:
+        sets: as ``read_everything`` has them.
         wanted: an id, the beginning of one, ``latest`` (the newest verified one) or ``pre-deploy``.
         part: what must be in it.
 
     Raises:
-        UsageError: there is none, or more than one; the newest are named.
+        UsageError: there is none, or more than one; the newest are named. Or only a copy has it.
     """
-    having = [one for one in sets if part in one.parts]
+    everything = [one for one in sets if part in one.parts]
+    having = [one for one in everything if one.here]
     good = [one for one in having if one.verified]
     if wanted == "latest":
         found = good[-1:]
@@ -123,6 +165,12 @@ def choose(sets: Iterable[BackupSet], wanted: str, part: str) -> BackupSet:
         found = [one for one in having if wanted and one.id.startswith(wanted)]
     if len(found) == 1:
         return found[0]
+    away = [one for one in everything if wanted and one.id.startswith(wanted) and not one.here]
+    if not found and len(away) == 1:
+        raise UsageError(
+            f"the host does not have set {away[0].id} any more, only {', '.join(away[0].copies)}",
+            hint=f"inv backup.fetch --copy {away[0].copies[0]} --set {away[0].id}",
+        )
     newest = ", ".join(one.id for one in having[-5:]) or "none"
     what = "there is no verified set" if wanted in ("latest", "pre-deploy") else "there is no set"
     what = f"more than one set begins with {wanted}" if found else f"{what} {wanted} with {part}"

@@ -47,14 +47,18 @@ def all_(c: Context, *, without_escrow: bool = False, env: str = "", json: bool 
     _take(["db", "uploads", "certs"], "backup.all", env, json=json, without_escrow=without_escrow)
 
 
-@task(name="list", help={"env": ENV_HELP, "json": JSON_HELP})
-def list_(c: Context, *, env: str = "", json: bool = False) -> None:
-    """List the sets: age, size, verified or not."""
+@task(name="list", help={"copies": "ask the off-site repositories what they have", "env": ENV_HELP, "json": JSON_HELP})
+def list_(c: Context, *, copies: bool = False, env: str = "", json: bool = False) -> None:
+    """List the sets: age, size, verified or not, where.
+
+    Those that only an off-site repository has still, too; inv backup.fetch brings one back.
+    """
     from flotteq_tasks.console.backup_results import show_sets
-    from flotteq_tasks.operations.backup.sets import sets
+    from flotteq_tasks.operations.backup.copies import listed
+    from flotteq_tasks.operations.backup.sets import everywhere
 
     call = app(env, json=json)
-    show_sets(call.console, sets(call.site))
+    show_sets(call.console, listed(call.site, "", os.environ) if copies else everywhere(call.site))
 
 
 @task(

@@ -30,7 +30,10 @@ def inspect(c: Context, *, name: str, env: str = "") -> None:
 STOP_HELP = "stop what runs on it meanwhile, and start it again"
 
 
-@task(help={"name": "a volume, e.g. redis_data", "stop": STOP_HELP, "env": ENV_HELP, "json": JSON_HELP})
+@task(
+    help={"name": "a volume, e.g. redis_data", "stop": STOP_HELP, "env": ENV_HELP, "json": JSON_HELP},
+    positional=["name"],
+)
 def backup(c: Context, *, name: str, stop: bool = False, env: str = "", json: bool = False) -> None:
     """Take a set of any volume, and read it back.
 
@@ -54,6 +57,7 @@ def backup(c: Context, *, name: str, stop: bool = False, env: str = "", json: bo
         "yes": YES_HELP,
         "env": ENV_HELP,
     },
+    positional=["name"],
 )
 def restore_(
     c: Context,

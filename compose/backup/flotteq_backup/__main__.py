@@ -63,7 +63,14 @@ class Program:
         with say.step("fetch") as note:
             found = copies.bring(self.store, away, copy, given.id, self.settings.name)
             note.text = found
-        return self.verify(argparse.Namespace(id=found, data="", to=[]))
+        verified = self.verify(argparse.Namespace(id=found, data="", to=[]))
+        if copy.name not in self.ledger.sets()[found].get("copies", ()):
+            self.ledger.add("copied", id=found, to=copy.name)
+        return verified
+
+    def elsewhere(self, given: argparse.Namespace) -> Any:
+        """Say which sets other repositories have; nothing is changed, here or there."""
+        return {"copies": {copy.name: copies.whole(copy.open(self.settings.name)) for copy in given.to}}
 
     def run_quick(self, given: argparse.Namespace) -> Any:
         """Take a set of the database with as few runs of restic as it takes; none of a database without a table."""
@@ -278,7 +285,8 @@ def arguments() -> argparse.ArgumentParser:
     verify.add_argument(
         "--data", default="", help="read this part of all data, such as 1/7 or 100%%; weekday: today's seventh"
     )
-    for command in (run, copy, fetch, verify):
+    away = commands.add_parser("elsewhere", help="say which sets other repositories have")
+    for command in (run, copy, fetch, verify, away):
         command.add_argument("--to", type=Copy.read, action="append", default=[], help="another repository, as JSON")
     for name, words in (
         ("restore-tree", "restore files"), ("undo-tree", "take a restore of files back"),

@@ -5,7 +5,7 @@ import binascii
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from flotteq_backup import manifest
 from flotteq_backup.errors import Failed, Unknown
-from flotteq_backup.ledger import Ledger
+from flotteq_backup.ledger import Ledger, moment
 from flotteq_backup.restic import Restic
 from flotteq_backup.say import say
 from flotteq_backup.settings import Settings
@@ -108,7 +108,11 @@ def send(store: Restic, away: Restic, name: str, ledger: Ledger) -> list[str]:
         Failed: the other repository cannot be opened or written; what was copied before stays.
     """
     away.ensure(like=store)
-    first, there = firsts(store), firsts(away)
+    first, found = firsts(store), away.snapshots()
+    there, runs = _firsts(found), {_run(one) for one in found}
+    for one in ledger.sets(gone=True).values():
+        if one.get("gone") and name in one.get("copies", ()) and one["id"] not in runs:
+            ledger.add("lost", id=one["id"], to=name)
     sets = [one for one in ledger.sets().values() if one.get("verified")]
     for one in sets:
         if name in one.get("copies", ()) and not _is_there(one, first, there):
@@ -176,6 +180,24 @@ def bring(store: Restic, away: Restic, copy: Copy, wanted: str, name: str) -> st
     return found[-1]
 
 
+def whole(away: Restic) -> list[dict[str, Any]]:
+    """The sets that a repository has, oldest first: id, moment, and the size of each part.
+
+    Told by its list of snapshots alone: to read every manifest would take a second for each.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    there = away.snapshots()
+    for one in there:
+        if "part=manifest" in one.get("tags", ()):
+            found[_run(one)] = {"id": _run(one), "created": moment(one["time"]), "parts": {}}
+    for one in there:
+        part = next((tag[5:] for tag in one.get("tags", ()) if tag.startswith("part=")), "")
+        if part != "manifest" and _run(one) in found:
+            # Restic before 0.17 did not write down how much a snapshot holds.
+            found[_run(one)]["parts"][part] = int(one.get("summary", {}).get("total_bytes_processed", 0))
+    return list(found.values())
+
+
 def document(store: Restic, away: Restic, entry: Mapping[str, Any], copy: str) -> dict[str, Any]:
     """A set's manifest as another repository has it, with the snapshots of that one.
 
@@ -194,7 +216,11 @@ def document(store: Restic, away: Restic, entry: Mapping[str, Any], copy: str) -
 
 def firsts(store: Restic, *tags: str) -> dict[str, str]:
     """Every snapshot and the one that it is a copy of, maybe over several repositories; itself where it is none."""
-    return {str(one["id"]): str(one.get("original") or one["id"]) for one in store.snapshots(*tags)}
+    return _firsts(store.snapshots(*tags))
+
+
+def _firsts(snapshots: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {str(one["id"]): str(one.get("original") or one["id"]) for one in snapshots}
 
 
 def _is_there(entry: Mapping[str, Any], first: Mapping[str, str], there: Mapping[str, str]) -> bool:

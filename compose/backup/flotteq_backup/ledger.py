@@ -14,7 +14,16 @@ from flotteq_backup.errors import Busy
 
 def now() -> str:
     """The present, UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _written(datetime.now(UTC))
+
+
+def moment(text: str) -> str:
+    """A moment as restic writes it, as the ledger writes it."""
+    return _written(datetime.fromisoformat(text).astimezone(UTC))
+
+
+def _written(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Ledger:
@@ -42,15 +51,22 @@ class Ledger:
                 continue
         return found
 
-    def sets(self) -> dict[str, dict[str, Any]]:
-        """Sets that exist by id, oldest first, with what became of them: verified, drilled, copied."""
+    def sets(self, *, gone: bool = False) -> dict[str, dict[str, Any]]:
+        """Sets that exist by id, oldest first, with what became of them: verified, drilled, copied.
+
+        Args:
+            gone: those that were removed here as well; ``gone`` is true of them.
+        """
         sets: dict[str, dict[str, Any]] = {}
         for one in self.events():
             kind, name = one.get("event"), str(one.get("id", ""))
             if kind == "set":
                 sets[name] = dict(one)
             elif kind == "removed":
-                sets.pop(name, None)
+                if gone and name in sets:
+                    sets[name]["gone"] = True
+                else:
+                    sets.pop(name, None)
             elif name in sets:
                 _note(sets[name], one)
         return sets

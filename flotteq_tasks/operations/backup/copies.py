@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flotteq_tasks.model.backup import Away, BackupSet, joined
 from flotteq_tasks.model.errors import SecretError, SettingsError
 from flotteq_tasks.model.stack import CopySettings
 from flotteq_tasks.operations.backup.job import run_job
-from flotteq_tasks.operations.backup.sets import prepare
+from flotteq_tasks.operations.backup.sets import everywhere, prepare
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import locked
 from flotteq_tasks.operations.names import unknown
@@ -100,6 +101,23 @@ def copy(site: Site, name: str, variables: Mapping[str, str]) -> dict[str, list[
         copied: dict[str, list[str]] = found["copied"]
         keeper.write("backup.copy", copied=copied)
     return copied
+
+
+def listed(site: Site, name: str, variables: Mapping[str, str]) -> list[BackupSet]:
+    """The sets that exist anywhere, oldest first; other repositories are asked what they have.
+
+    Args:
+        name: of a copy; empty: all are asked.
+
+    Raises:
+        FlotteqError: one could not be reached.
+    """
+    names = named(site, name)
+    with locked(site, holder("backup.list --copies", variables)):
+        prepare(site)
+        there = elsewhere(site, names)
+        found = run_job(site, ["elsewhere", *there.words], volumes=there.volumes)
+    return joined(everywhere(site), {copy: [Away(**one) for one in sets] for copy, sets in found["copies"].items()})
 
 
 def fetch(site: Site, name: str, wanted: str, variables: Mapping[str, str]) -> dict[str, Any]:

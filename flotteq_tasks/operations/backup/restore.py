@@ -11,7 +11,7 @@ from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations.backup import trees
 from flotteq_tasks.operations.backup.job import run_job
-from flotteq_tasks.operations.backup.sets import sets, take_locked
+from flotteq_tasks.operations.backup.sets import everywhere, take_locked
 from flotteq_tasks.operations.backup.swap import Exchange, Restored, databases
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
@@ -37,7 +37,7 @@ def preview(site: Site, wanted: str) -> Preview:
     Raises:
         UsageError: there is no such set.
     """
-    chosen = choose(sets(site), wanted, "db")
+    chosen = choose(everywhere(site), wanted, "db")
     live = _rows(site)
     differ = {
         name: (live.get(name, 0), chosen.rows.get(name, 0))

@@ -6,7 +6,7 @@ from typing import Any
 
 from flotteq_tasks.commands.backup import private_directory
 from flotteq_tasks.commands.shell import Command
-from flotteq_tasks.model.backup import PARTS, BackupSet, Promise, promises, read_ledger
+from flotteq_tasks.model.backup import PARTS, BackupSet, Promise, promises, read_everything
 from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.operations.backup import escrow
 from flotteq_tasks.operations.backup.job import run_job
@@ -61,7 +61,12 @@ def preparation(site: Site) -> Command:
 
 def sets(site: Site) -> list[BackupSet]:
     """The sets on the host, oldest first."""
-    return read_ledger((site.host.read(f"{site.settings.project.backups}/{LEDGER}") or b"").decode())
+    return [one for one in everywhere(site) if one.here]
+
+
+def everywhere(site: Site) -> list[BackupSet]:
+    """The sets on the host and those that only a copy has still, as far as the host knows; oldest first."""
+    return read_everything((site.host.read(f"{site.settings.project.backups}/{LEDGER}") or b"").decode())
 
 
 def is_first(site: Site) -> bool:

@@ -11,7 +11,7 @@ from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.operations import tls
 from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.backup.job import run_job
-from flotteq_tasks.operations.backup.sets import RESTORING, mounted, sets, take_locked
+from flotteq_tasks.operations.backup.sets import RESTORING, everywhere, mounted, take_locked
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
 from flotteq_tasks.operations.repair import repair
@@ -33,7 +33,7 @@ def chosen(site: Site, wanted: str, part: str) -> tuple[BackupSet, float]:
     Raises:
         UsageError: there is no such set.
     """
-    found = choose(sets(site), wanted, part)
+    found = choose(everywhere(site), wanted, part)
     return found, found.hours(datetime.now(UTC))
 
 

@@ -12,7 +12,7 @@ from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.backup.job import run_job
-from flotteq_tasks.operations.backup.sets import RESTORING, prepare, sets
+from flotteq_tasks.operations.backup.sets import RESTORING, everywhere, prepare, sets
 from flotteq_tasks.operations.backup.trees import Exchanged
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
@@ -60,7 +60,7 @@ def chosen(site: Site, wanted: str, volume: Volume) -> tuple[BackupSet, float]:
     Raises:
         UsageError: there is no such set.
     """
-    found = choose(sets(site), wanted, volume.part)
+    found = choose(everywhere(site), wanted, volume.part)
     return found, found.hours(datetime.now(UTC))
 
 

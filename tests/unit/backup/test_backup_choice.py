@@ -1,5 +1,6 @@
 """Which set a person means, and how an answer's fields are compared."""
 
+import dataclasses
 import re
 import subprocess
 
@@ -47,6 +48,13 @@ def test_what_is_not_there_is_refused_with_the_newest_names(wanted: str, sentenc
     with pytest.raises(UsageError, match=sentence) as caught:
         choose(SETS, wanted, "db")
     assert "20261124T031700Z-eeee" in caught.value.hint
+
+
+def test_a_set_that_only_a_copy_has_is_refused_with_the_command_that_brings_it() -> None:
+    away = dataclasses.replace(one("20261101T021700Z-ffff"), here=False, copies=("offsite",))
+    with pytest.raises(UsageError, match="does not have set 20261101T021700Z-ffff any more, only offsite") as caught:
+        choose([away, *SETS], "20261101", "db")
+    assert caught.value.hint == "inv backup.fetch --copy offsite --set 20261101T021700Z-ffff"
 
 
 def test_latest_is_never_a_set_that_is_not_verified() -> None:

@@ -85,6 +85,30 @@ def test_what_retention_removed_there_does_not_come_back(tmp_path: Path) -> None
     assert ledger.sets()["a"]["copies"] == []
 
 
+def test_what_only_the_other_side_had_and_removed_is_not_looked_for_any_more(tmp_path: Path) -> None:
+    store, away, ledger = stored("a", "b"), Away(), known(tmp_path, "a", "b")
+    send(store, away, ledger)
+    ledger.add("removed", id="a")
+    store.known = [one for one in store.known if "run=a" not in one["tags"]]
+    send(store, away, ledger)
+    assert ledger.sets(gone=True)["a"]["copies"] == ["vault"]
+    away.known = [one for one in away.known if "run=a" not in one["tags"]]
+    send(store, away, ledger)
+    assert ledger.sets(gone=True)["a"]["copies"] == []
+
+
+def test_a_repository_says_what_it_has_by_its_list_of_snapshots() -> None:
+    away = Away()
+    for part, held in (("db", {"summary": {"total_bytes_processed": 7}}), ("certs", {}), ("manifest", {})):
+        away.known.append(
+            {"id": part, "time": "2026-11-01T03:17:00.123456789+01:00", "tags": ["run=a", f"part={part}"], **held}
+        )
+    away.known.append({"id": "half", "time": "2026-11-02T00:00:00Z", "tags": ["run=b", "part=db"]})
+    assert copies.whole(away) == [  # type: ignore[arg-type]
+        {"id": "a", "created": "2026-11-01T02:17:00Z", "parts": {"db": 7, "certs": 0}}
+    ]
+
+
 def test_a_store_that_lost_everything_gets_everything_again(tmp_path: Path) -> None:
     store, away, ledger = stored("a", "b"), Away(), known(tmp_path, "a", "b")
     send(store, away, ledger)

@@ -11,7 +11,7 @@ from flotteq_backup import postgres
 from flotteq_backup.errors import Busy
 from flotteq_backup.ledger import Ledger, alone
 
-from flotteq_tasks.model.backup import promises, read_ledger
+from flotteq_tasks.model.backup import Away, joined, promises, read_everything, read_ledger
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 FACTS: dict[str, Any] = {
@@ -99,6 +99,31 @@ def test_the_host_and_the_container_read_the_same_ledger(tmp_path: Path) -> None
     assert sets[1].copies == ("offsite",)
     assert list(ledger.sets()) == ["a", "b"]
     assert ledger.sets()["a"]["verified"] is False
+
+
+def test_a_set_that_only_a_copy_has_still_is_known_and_does_not_count_as_one_of_the_host(tmp_path: Path) -> None:
+    ledger = written(
+        tmp_path,
+        taken("a"), {"event": "copied", "id": "a", "to": "offsite"}, {"event": "removed", "id": "a"},
+        taken("b"), {"event": "copied", "id": "b", "to": "offsite"}, {"event": "removed", "id": "b"},
+        {"event": "lost", "id": "b", "to": "offsite"},
+        taken("c"),
+    )  # fmt: skip
+    text = ledger.path.read_text()
+    assert [(one.id, one.where) for one in read_everything(text)] == [("a", ("offsite",)), ("c", ("host",))]
+    assert [one.id for one in read_ledger(text)] == list(ledger.sets()) == ["c"]
+    assert ledger.sets(gone=True)["a"]["gone"] is True
+
+
+def test_what_other_repositories_say_of_themselves_counts_more_than_the_ledger(tmp_path: Path) -> None:
+    text = written(
+        tmp_path, taken("a"), {"event": "copied", "id": "a", "to": "offsite"},
+        {"event": "copied", "id": "a", "to": "vault"},
+    ).path.read_text()  # fmt: skip
+    there = Away("stranger", "2026-11-01T02:17:00Z", {"db": 7})
+    found = joined(read_everything(text), {"offsite": [there], "usb": []})
+    assert [(one.id, one.where) for one in found] == [("stranger", ("offsite",)), ("a", ("host", "vault"))]
+    assert (found[0].here, found[0].size) == (False, 7)
 
 
 def test_a_line_that_a_power_cut_left_unfinished_counts_as_none(tmp_path: Path) -> None:
