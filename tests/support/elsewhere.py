@@ -1,12 +1,18 @@
-"""Two other repositories beside a stack: SFTP as another account of the host, and a store that lets nobody delete."""
+"""Other repositories beside a stack: SFTP as another account, a store that lets nobody delete, a bucket of S3."""
 
 import base64
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
+from flotteq_tasks.host.local import LocalHost
+from flotteq_tasks.operations.sandbox.docker import Docker
+from flotteq_tasks.operations.sandbox.names import Names
 from support.stack import Stack
 
-VAULT, HOME = "/srv/vault", "/home/nosudo/flotteq"
+VAULT, HOME, BUCKETS = "/srv/vault", "/home/nosudo/flotteq", "/srv/buckets"
 _SETTINGS = """
 [secrets.offsite_ssh_key]
 source = "supplied"
@@ -27,39 +33,93 @@ repository = "rest:http://{address}:8123/flotteq/"
 password = "vault_key"
 credentials = {{ RESTIC_REST_USERNAME = "vault_user", RESTIC_REST_PASSWORD = "vault_password" }}
 """
-SERVE = f"""
-command -v rclone >/dev/null || apt-install rclone >/dev/null
-mkdir -p {VAULT}
-systemctl is-active -q vault || systemd-run -q --unit=vault --property=Restart=always \
-  rclone serve restic --append-only --addr :8123 --user vault --pass s3same {VAULT}
+_BUCKET = """
+[secrets.bucket_id]
+source = "supplied"
+[secrets.bucket_secret]
+source = "supplied"
+
+[environments.sandbox.backup.copies.bucket]
+repository = "s3:http://{address}:8124/fleet-backups"
+credentials = {{ AWS_ACCESS_KEY_ID = "bucket_id", AWS_SECRET_ACCESS_KEY = "bucket_secret" }}
 """
-_SECRETS = ("offsite_ssh_key", "vault_user", "vault_password", "vault_key")
+# Debian's rclone is older than its S3 server.
+_RCLONE = "/usr/local/bin/rclone"
+SERVE = f"""
+mkdir -p {VAULT}
+systemctl is-active -q vault || systemd-run -q --collect --unit=vault --property=Restart=always \
+  {_RCLONE} serve restic --append-only --addr :8123 --user vault --pass s3same {VAULT}
+"""
+_SERVE_BUCKET = f"""
+mkdir -p {BUCKETS}/fleet-backups
+systemctl is-active -q bucket || systemd-run -q --collect --unit=bucket --property=Restart=always \
+  {_RCLONE} serve s3 --addr :8124 --auth-key fleet-id,fleet-secret {BUCKETS}
+"""
 
 
 @contextmanager
 def elsewhere(stack: Stack) -> Iterator[str]:
-    """Both in the settings, and what they need on the host; yields their address as containers see it."""
-    stack.host(SERVE, timeout=300)
-    address = stack.host("docker network inspect flotteq_network --format '{{(index .IPAM.Config 0).Gateway}}'").out
+    """SFTP and the vault in the settings, and what they need on the host; yields their address as containers see it."""
+    _bring_rclone(stack)
+    stack.host(SERVE)
     key, words = "/root/offsite", "cat /etc/ssh/ssh_host_ed25519_key.pub"
     authorized = "/home/nosudo/.ssh/authorized_keys"
     stack.host(
         f"test -f {key} || ssh-keygen -q -t ed25519 -N '' -f {key}; cp -p {authorized} {key}.kept; "
         f"cat {key}.pub >>{authorized}"
     )
-    settings, host_key = stack.project / "flotteq.local.toml", " ".join(stack.host(words).out.split()[:2])
+    address, host_key = _address(stack), " ".join(stack.host(words).out.split()[:2])
+    private = base64.b64encode(stack.host(f"cat {key}").out.encode()).decode()
+    secrets = {"offsite_ssh_key": private, "vault_user": "vault", "vault_password": "s3same", "vault_key": ""}
+    try:
+        with _settings(stack, _SETTINGS.format(address=address, home=HOME, host_key=host_key), secrets):
+            yield address
+    finally:
+        stack.host(f"systemctl stop vault; rm -rf {VAULT} {HOME}; mv {key}.kept {authorized}; rm -f {key} {key}.pub")
+
+
+@contextmanager
+def bucket(stack: Stack) -> Iterator[None]:
+    """A bucket of an S3 server in the settings, besides what is in them."""
+    _bring_rclone(stack)
+    stack.host(_SERVE_BUCKET)
+    try:
+        secrets = {"bucket_id": "fleet-id", "bucket_secret": "fleet-secret"}
+        with _settings(stack, _BUCKET.format(address=_address(stack)), secrets):
+            yield
+    finally:
+        stack.host(f"systemctl stop bucket; rm -rf {BUCKETS}")
+
+
+@contextmanager
+def _settings(stack: Stack, text: str, secrets: Mapping[str, str]) -> Iterator[None]:
+    """More settings, and their secrets on the host; a value that is empty is generated."""
+    settings = stack.project / "flotteq.local.toml"
     before = settings.read_text()
     try:
-        settings.write_text(before + _SETTINGS.format(address=address.strip(), home=HOME, host_key=host_key))
-        private = base64.b64encode(stack.host(f"cat {key}").out.encode()).decode()
-        for name, value in (("offsite_ssh_key", private), ("vault_user", "vault"), ("vault_password", "s3same")):
-            stack.inv("secrets.set", name, stdin=value).ok()
-        stack.inv("secrets.generate").ok()
+        settings.write_text(before + text)
+        for name, value in secrets.items():
+            if value:
+                stack.inv("secrets.set", name, stdin=value).ok()
+        if "" in secrets.values():
+            stack.inv("secrets.generate").ok()
         stack.inv("secrets.push").ok()
-        yield address.strip()
+        yield
     finally:
         settings.write_text(before)
-        stack.host(f"systemctl stop vault; rm -rf {VAULT} {HOME}; mv {key}.kept {authorized}; rm -f {key} {key}.pub")
-        for name in _SECRETS:
+        for name in secrets:
             stack.host(f"rm -f /opt/flotteq/secrets/{name} /opt/flotteq/secrets/{name}.*")
             stack.secret_file(name).unlink(missing_ok=True)
+
+
+def _address(stack: Stack) -> str:
+    words = "docker network inspect flotteq_network --format '{{(index .IPAM.Config 0).Gateway}}'"
+    return stack.host(words).out.strip()
+
+
+def _bring_rclone(stack: Stack) -> None:
+    """Put the program of the development tools on the host."""
+    if not stack.host(f"test -x {_RCLONE}", check=False).ok:
+        program = shutil.which("rclone", path=str(Path(sys.executable).parent))
+        assert program is not None, "rclone is one of the development tools: ./scripts/test"
+        Docker(LocalHost()).run("cp", program, f"{Names(stack.sandbox.instance).host}:{_RCLONE}")

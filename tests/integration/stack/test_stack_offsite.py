@@ -1,4 +1,4 @@
-"""Copies elsewhere: SFTP as another account, and a store that lets nobody delete."""
+"""Copies elsewhere: SFTP as another account, a store that lets nobody delete, a bucket of S3."""
 
 import json
 import time
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.elsewhere import SERVE, VAULT, elsewhere
+from support.elsewhere import BUCKETS, SERVE, VAULT, bucket, elsewhere
 from support.stack import Stack, wait_for
 
 pytestmark = pytest.mark.stack
@@ -32,6 +32,9 @@ def there(stack: Stack) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def copied(stack: Stack, there: str) -> str:
     """A set of everything that is in both."""
+    if not listed(stack):
+        # An older one, for retention to remove.
+        stack.inv("backup.certs").ok()
     taken = json.loads(stack.inv("backup.all", "--json").ok().out)["id"]
     found = json.loads(stack.inv("backup.copy", "--json").ok().out)["copied"]
     assert taken in found["offsite"] and taken in found["vault"]
@@ -53,14 +56,31 @@ def test_a_copy_that_is_behind_is_said(stack: Stack, copied: str) -> None:
     try:
         found = json.loads(stack.inv("backup.status", "--json").ended(5).out)["parts"]
         assert {(one["where"], one["kept"]) for one in found} == {("", True), ("offsite", False), ("vault", False)}
+        seen = {one["what"]: one["ok"] for one in json.loads(stack.inv("backup.doctor", "--json").out)["findings"]}
+        # A broken disk takes no set along that is in a copy: there its own age tells.
+        assert (seen["disk"], seen["copies"], seen["db verified"], seen["db in vault"]) == (True, True, True, False)
     finally:
         stack.host(f"mv {PLACE}/ledger.kept {PLACE}/ledger.jsonl")
 
 
-def test_the_vault_refuses_to_delete_and_retention_here_does_not_need_it_to(
-    stack: Stack, there: str, copied: str
-) -> None:
+@pytest.fixture(scope="module")
+def removed(stack: Stack, copied: str) -> tuple[int, list[str]]:
+    """Sets that retention has removed on the host, and how many snapshots the vault had before."""
     count = snapshots(stack, f"{VAULT}/flotteq")
+    stack.host(f"""sed -i '/"{copied}"/!s/"created": "2[0-9-]*T/"created": "2019-01-01T/' {PLACE}/ledger.jsonl""")
+    stack.host("cd /opt/flotteq; cp -p .env .env.kept; sed -i \"s/^BACKUP_KEEP=.*/BACKUP_KEEP='1 0 0 0 0'/\" .env")
+    try:
+        gone = json.loads(stack.inv("backup.prune", "--many", "--json").ok().out)["remove"]
+    finally:
+        stack.host("cd /opt/flotteq; mv .env.kept .env")
+    assert gone
+    return count, gone
+
+
+def test_the_vault_refuses_to_delete_and_retention_here_does_not_need_it_to(
+    stack: Stack, there: str, removed: tuple[int, list[str]]
+) -> None:
+    count, _ = removed
     forget = f"""
       image=$(cd /opt/flotteq; sed -n 's/^BACKUP_IMAGE=//p' .env | tr -d \\"\\')
       docker run --rm --network flotteq_network -v /opt/flotteq/secrets:/s:ro --entrypoint restic \
@@ -68,13 +88,6 @@ def test_the_vault_refuses_to_delete_and_retention_here_does_not_need_it_to(
         --password-file /s/vault_key forget --keep-last 1 --group-by host --prune"""
     refused = stack.host(forget, check=False)
     assert (refused.code, "403" in refused.err + refused.out) == (1, True), refused.err
-    assert snapshots(stack, f"{VAULT}/flotteq") == count
-    stack.host(f"""sed -i '/"{copied}"/!s/"created": "2[0-9-]*T/"created": "2019-01-01T/' {PLACE}/ledger.jsonl""")
-    stack.host("cd /opt/flotteq; cp -p .env .env.kept; sed -i \"s/^BACKUP_KEEP=.*/BACKUP_KEEP='1 0 0 0 0'/\" .env")
-    try:
-        assert json.loads(stack.inv("backup.prune", "--many", "--json").ok().out)["remove"]
-    finally:
-        stack.host("cd /opt/flotteq; mv .env.kept .env")
     assert snapshots(stack, f"{VAULT}/flotteq") == count
     assert stack.inv("backup.copy").ok().out.count("has every verified set already") == 2
 
@@ -128,3 +141,36 @@ def test_a_host_that_lost_its_sets_gets_them_back_and_can_restore_them(stack: St
         assert listed(stack)[copied]["copies"] == [name]
     finally:
         stack.host(f"rm -rf {PLACE}; mv {PLACE}.kept {PLACE}")
+
+
+def test_a_set_that_retention_removed_here_is_listed_and_comes_back(
+    stack: Stack, removed: tuple[int, list[str]]
+) -> None:
+    name = removed[1][-1]
+    assert listed(stack)[name]["where"] == ["offsite", "vault"]
+    assert "only elsewhere: inv backup.fetch --copy offsite --set" in stack.inv("backup.list").ok().out
+    part = next(iter({"db", "uploads", "certs"} & set(listed(stack)[name]["parts"])))
+    refused = stack.inv(f"restore.{part}", "--from", name, "--yes").ended(2)
+    assert f"inv backup.fetch --copy offsite --set {name}" in refused.err
+    asked = json.loads(stack.inv("backup.list", "--copies", "--json").ok().out)
+    assert next(one["where"] for one in asked if one["id"] == name) == ["offsite", "vault"]
+    stack.inv("backup.fetch", "--copy", "offsite", "--set", name).ok()
+    assert listed(stack)[name]["where"] == ["host", "offsite"]
+
+
+def test_a_bucket_of_s3_takes_sets_and_gives_them_back(stack: Stack, copied: str) -> None:
+    with bucket(stack):
+        assert copied in json.loads(stack.inv("backup.copy", "--to", "bucket", "--json").ok().out)["copied"]["bucket"]
+        assert "config" in stack.host(f"ls {BUCKETS}/fleet-backups").out
+        assert f"set {copied} is whole" in stack.inv("backup.verify", "--copy", "bucket", "--set", copied).ok().out
+        stack.host(f"mv {PLACE} {PLACE}.kept")
+        try:
+            stack.inv("backup.fetch", "--copy", "bucket", "--set", copied).ok()
+            assert json.loads(stack.inv("backup.drill", "--json").ok().out)["parts"] == ["certs", "db", "uploads"]
+        finally:
+            stack.host(f"rm -rf {PLACE}; mv {PLACE}.kept {PLACE}")
+        secret = "$(readlink -f /opt/flotteq/secrets/bucket_secret)"
+        stack.host(f"printf wrong >{secret}")
+        refused = stack.inv("backup.copy", "--to", "bucket", timeout=300).ended(1)
+        assert "the copy bucket failed" in refused.err and "fleet-secret" not in refused.err
+        assert "request signature" in refused.err
