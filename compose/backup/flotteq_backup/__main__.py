@@ -12,7 +12,7 @@ from typing import Any
 
 from flotteq_backup import backup, copies, drill, manifest, metrics, restore, retention, trees
 from flotteq_backup.copies import Copy
-from flotteq_backup.errors import Empty, Failed, NotCopied, NotVerified, Unknown
+from flotteq_backup.errors import FAILED, Empty, Failed, NotCopied, NotVerified, Unknown
 from flotteq_backup.ledger import Ledger, alone
 from flotteq_backup.restic import Restic
 from flotteq_backup.say import say
@@ -25,14 +25,14 @@ class Program:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         key = str(settings.secrets / "restic_password")
-        self.store = Restic(settings.name, place=str(settings.repository), key=key)
+        self.store = Restic(settings.name, place=str(settings.repository), key=key, own=True)
         self.ledger = Ledger(settings.place / "ledger.jsonl")
 
     def run(self, given: argparse.Namespace) -> Any:
         """Take a set."""
         if given.quick:
             return self.run_quick(given)
-        self.store.ensure()
+        self.open()
         self.catch_up()
         left = backup.sweep(self.store)
         if left:
@@ -50,7 +50,7 @@ class Program:
 
     def copy(self, given: argparse.Namespace) -> Any:
         """Copy every verified set to other repositories that do not have it."""
-        self.store.ensure()
+        self.open()
         self.learn()
         return {"copied": copies.send_all(self.settings, self.store, self.ledger, given.to)}
 
@@ -59,7 +59,11 @@ class Program:
         (copy,) = given.to
         away = copy.open(self.settings.name)
         with say.step(f"open {copy.name}"):
-            self.store.ensure(like=away)
+            made = self.store.ensure(like=away)
+        if made:
+            # The ledger has outlived its repository: what it names is not here any more.
+            for name in self.ledger.sets():
+                self.ledger.add("removed", id=name)
         with say.step("fetch") as note:
             found = copies.bring(self.store, away, copy, given.id, self.settings.name)
             note.text = found
@@ -80,7 +84,7 @@ class Program:
             if not error.message.startswith("restic ended"):
                 raise
         # No repository yet, or locked by a run that died: whatever else it is, this says it in words.
-        self.store.ensure()
+        self.open()
         return self._quick(given)
 
     def _quick(self, given: argparse.Namespace) -> Any:
@@ -89,6 +93,24 @@ class Program:
             return taking.take(["db"])
         except Empty:
             return {"id": "", "parts": {}}
+
+    def open(self) -> None:
+        """Open the repository; make it where there was never one.
+
+        Raises:
+            Failed: it is gone with the sets that the ledger names, or it does not open.
+        """
+        self.require()
+        self.store.ensure()
+
+    def require(self) -> None:
+        """Refuse to go on beside a repository that is gone: a new one would look as if nothing had happened."""
+        known, place = len(self.ledger.sets()), self.settings.repository
+        if known and not (place / "config").exists():
+            raise Failed(
+                f"the repository is gone: there is none in {place.name}/ beside the ledger of {known} sets",
+                hint="put it back, or bring sets from a copy: inv backup.fetch; to begin anew move ledger.jsonl away",
+            )
 
     def catch_up(self) -> None:
         """Put manifests into the repository that a quick run left beside it."""
@@ -130,6 +152,12 @@ class Program:
     def restore_db(self, given: argparse.Namespace) -> Any:
         """Restore a set's database beside the live one."""
         document = self.document(self.choose(given.id, "db"))
+        taken, here = document["parts"]["db"]["database"], self.settings.database
+        if taken != here:
+            raise Unknown(
+                f"set {document['id']} is one of the database {taken}, not of {here}",
+                hint="database.name in flotteq.toml; by hand: docs/RESTORE.md, Without this program",
+            )
         return restore.Beside(self.settings, self.store, document, given.target).make()
 
     def restore_tree(self, given: argparse.Namespace) -> Any:
@@ -168,7 +196,7 @@ class Program:
 
     def run_volume(self, given: argparse.Namespace) -> Any:
         """Take a set of one directory that is mounted for this run."""
-        self.store.ensure()
+        self.open()
         self.catch_up()
         settings = dataclasses.replace(self.settings, sources={given.part: given.place})
         taking = backup.Taking(settings, self.store, self.ledger, given.reason, given.keep_days)
@@ -243,6 +271,7 @@ class Program:
 
     def learn(self) -> None:
         """Enter sets that the repository has and the ledger does not: it came from another place."""
+        self.require()
         self.catch_up()
         known = {one.get("manifest") for one in self.ledger.events()}
         for snapshot in self.store.snapshots("part=manifest"):
@@ -319,6 +348,11 @@ def main(words: list[str], variables: dict[str, str]) -> int:
     except Failed as error:
         say.result("failed", {"message": error.message, "hint": error.hint, "details": error.details})
         code = error.code
+    except OSError as error:
+        # Of this container's own files: a disk that is full where the ledger is written, a directory that is not there.
+        what = error.strerror or str(error)
+        say.result("failed", {"message": f"{what}: {error.filename}" if error.filename else what})
+        code = FAILED
     _measure(settings, given.command, code, time.monotonic() - started)
     return code
 

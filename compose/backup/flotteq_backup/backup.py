@@ -80,9 +80,9 @@ class Taking:
 
     def _finish(self, document: dict[str, Any], started: float) -> dict[str, Any]:
         problem = "" if self.quick else self._read_back(document)
-        incomplete = [name for name, one in self.parts.items() if not one.get("complete", True)]
-        if incomplete and not problem:
-            problem = f"files of {', '.join(incomplete)} could not be read"
+        problem = problem or "; ".join(
+            _unread(name, one) for name, one in self.parts.items() if not one.get("complete", True)
+        )
         entry = manifest.entry(document, verified=not problem, seconds=round(time.monotonic() - started, 1))
         self.ledger.add("set", **entry, manifest="" if self.quick else self.snapshots[-1], problem=problem)
         if problem:
@@ -136,6 +136,10 @@ class Taking:
             raise Failed(f"{part}: {path} is not mounted", hint="services.backup.volumes in the Compose file")
         began = time.monotonic()
         saved = self.store.save_tree(path, self._tags(part))
+        if not saved.complete:
+            # What was removed between restic's two looks is not listed the second time.
+            passing, saved = saved, self.store.save_tree(path, self._tags(part))
+            self.store.forget([passing.snapshot])
         seconds = time.monotonic() - began
         top = os.lstat(path)
         self._add(
@@ -162,6 +166,12 @@ class Taking:
 
     def _tags(self, part: str) -> list[str]:
         return manifest.tags(self.id, part)
+
+
+def _unread(part: str, one: dict[str, Any]) -> str:
+    names = one["unread"]
+    first = f", the first of {len(names)}: {names[0]}" if names else ""
+    return f"files of {part} could not be read{first}"
 
 
 def verify(store: Restic, document: dict[str, Any]) -> str:

@@ -1,13 +1,16 @@
 """Programs: every one has a time limit, none gets a secret by its arguments."""
 
+import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 from flotteq_backup.errors import Failed
 
 LIMIT = 600
+PACE = 0.25
 
 
 def run(
@@ -17,6 +20,7 @@ def run(
     text: str = "",
     good: Sequence[int] = (0,),
     environment: Mapping[str, str] | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> str:
     """Run a program to its end and return its standard output.
 
@@ -25,6 +29,7 @@ def run(
         text: its standard input.
         good: exit codes that are no failure.
         environment: more variables for it.
+        watch: is called four times a second; when it raises, the program is killed.
 
     Raises:
         Failed: another exit code, or the limit; the details are the program's last words.
@@ -33,21 +38,49 @@ def run(
         list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         env={**os.environ, **(environment or {})},
     )  # fmt: skip
+    end, given = time.monotonic() + limit, text.encode() or None
     try:
-        out, err = process.communicate(text.encode(), timeout=limit)
-    except subprocess.TimeoutExpired:
+        while True:
+            left = max(0.0, end - time.monotonic())
+            try:
+                out, err = process.communicate(given, timeout=min(left, PACE) if watch else left)
+                break
+            except subprocess.TimeoutExpired:
+                # It must not be given a second time.
+                given = None
+            if time.monotonic() >= end:
+                raise _late(process, words[0], limit)
+            if watch:
+                watch()
+    except BaseException:
         kill(process)
-        raise Failed(f"{words[0]} did not end within {limit:g} s and was killed") from None
+        raise
     if process.returncode not in good:
-        raise failed(words[0], process.returncode, err.decode(errors="replace"))
+        # pg_amcheck says what it found on its standard output.
+        raise failed(words[0], process.returncode, (err.strip() or out).decode(errors="replace"))
     return out.decode()
+
+
+def _late(process: "subprocess.Popen[bytes]", program: str, limit: float) -> Failed:
+    """Kill a program whose time is over; what it said until then may be why: restic tries again for a long time."""
+    kill(process)
+    said = b""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        said = process.communicate(timeout=5)[1]
+    return _error(f"{program} did not end within {limit:g} s and was killed", said.decode(errors="replace"))
 
 
 def failed(program: str, code: int, said: str) -> Failed:
     """An error with the program's last words."""
+    return _error(f"{program} ended with exit code {code}", said)
+
+
+def _error(what: str, said: str) -> Failed:
     lines = [line for line in said.strip().splitlines() if line.strip()][-15:]
-    last = f": {lines[-1].strip()}" if lines else ""
-    return Failed(f"{program} ended with exit code {code}{last}", details="\n".join(lines))
+    # What restic says behind this is no reason.
+    reason = next((line for line in lines if "already locked" in line), lines[-1] if lines else "")
+    last = f": {reason.strip()}" if reason else ""
+    return Failed(f"{what}{last}", details="\n".join(lines))
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

@@ -17,12 +17,17 @@ from flotteq_backup.relay import Gate, Relayed, relay
 INCOMPLETE, ABSENT, LOCKED, WRONG_KEY = 3, 10, 11, 12
 PIECE = 1 << 20
 # Seconds in which a repository must open: restic itself tries for a quarter of an hour.
-PROBE = 120
+PROBE = 60
 
 
 @dataclass(frozen=True)
 class Saved:
-    """A snapshot: its id, what it holds, and what it added to the repository. ``complete``: every file was read."""
+    """A snapshot: its id, what it holds, and what it added to the repository.
+
+    Args:
+        complete: every file was read.
+        unread: those that were not, as far as restic names them.
+    """
 
     snapshot: str
     size: int
@@ -30,6 +35,7 @@ class Saved:
     added: int
     sha256: str = ""
     complete: bool = True
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Restic:
         options: in front of every command.
         place: the repository as restic writes it, with the file of its key; empty: as the environment says.
         environment: its credentials.
+        own: nobody but this program works on it, one at a time.
     """
 
     host: str
@@ -48,6 +55,7 @@ class Restic:
     place: str = ""
     key: str = ""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    own: bool = False
 
     def ensure(self, like: "Restic | None" = None) -> bool:
         """Make the repository where there is none; return whether it was made.
@@ -59,7 +67,8 @@ class Restic:
             Failed: another key made it, it is damaged, or it does not answer.
         """
         try:
-            self._run("cat", "config", limit=PROBE)
+            # Even this would take a lock, and fail for good where one that died has left an exclusive one.
+            self._run("cat", "config", "--no-lock", limit=PROBE)
         except Failed as error:
             # Before 0.17 every failure is 1: then its words tell.
             if f"code {WRONG_KEY}" in error.message or "wrong password" in error.details:
@@ -76,13 +85,8 @@ class Restic:
                 self._run("init", *like.source(), "--copy-chunker-params", other=like)
             return True
         # Here the caller holds the lock of the whole repository: whoever left one is dead. Elsewhere others may work.
-        self._run("unlock", *([] if self.is_elsewhere else ["--remove-all"]))
+        self._run("unlock", *(["--remove-all"] if self.own else []))
         return False
-
-    @property
-    def is_elsewhere(self) -> bool:
-        """Whether it lies behind a network."""
-        return ":" in self.place
 
     def source(self) -> list[str]:
         """The words that name this repository as the one that is copied from."""
@@ -132,6 +136,7 @@ class Restic:
             int(found["total_files_processed"]),
             _added(found),
             complete=done.returncode == 0,
+            unread=_unread(done.stderr),
         )
 
     def hash_of(self, snapshot: str, path: str, *, archive: bool = False, limit: float = 4 * 3600) -> tuple[str, int]:
@@ -225,6 +230,16 @@ def _summary(said: str) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(line)
             return found
     raise Failed("restic ended without saying which snapshot it made")
+
+
+def _unread(said: str) -> tuple[str, ...]:
+    """The files that ``backup --json`` could not read."""
+    found = []
+    for line in said.splitlines():
+        if '"item"' in line and '"error"' in line:
+            item = str(json.loads(line).get("item", ""))
+            found += [item] if item else []
+    return tuple(dict.fromkeys(found))
 
 
 def _added(summary: dict[str, Any]) -> int:

@@ -13,6 +13,8 @@ from flotteq_backup.restic import Restic
 from flotteq_backup.say import say
 from flotteq_backup.settings import Settings
 
+# Four segments of Postgres's log, and a part of a large disk.
+RESERVE, RESERVED = 64 << 20, 0.02
 # Their values are lists of names: quoted as one text they would be one name.
 _LISTS = ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries")
 _SETTINGS = """
@@ -93,9 +95,10 @@ class Beside:
     def _fill(self, admin: postgres.Session) -> dict[str, Any]:
         settings = self.settings
         with dump_file(settings, self.store, self.one, self.document["id"]) as path, say.step("restore beside") as note:
+            self._leave_room()
             postgres.create(admin, self.target, self.one["facts"], settings.user)
             words = postgres.restore_words(settings, self.target, path)
-            process.run(words, limit=settings.limit, environment=postgres.FILLING)
+            process.run(words, limit=settings.limit, environment=postgres.FILLING, watch=self._leave_room)
             note.text = self.target
         with say.step("compare with the manifest") as note, postgres.Session(settings, self.target) as session:
             session.ask("analyze")
@@ -107,6 +110,19 @@ class Beside:
         with say.step("check the indexes") as note:
             note.text = postgres.check_indexes(settings, self.target)
         return found
+
+    def _leave_room(self) -> None:
+        """Stop before the server's disk is full: Postgres ends for everybody when it cannot write its log."""
+        if not self.settings.data.is_dir():
+            return
+        disk = shutil.disk_usage(self.settings.data)
+        reserve = max(RESERVE, int(disk.total * RESERVED))
+        if disk.free < reserve:
+            raise Failed(
+                f"the database's disk has {disk.free >> 20} MiB left, {reserve >> 20} stay free: the restore was "
+                "stopped",
+                hint="inv prune, inv restore.finalize, or more disk",
+            )
 
     def _take_over(self, admin: postgres.Session) -> None:
         """The live database's own settings go over to the restored one."""

@@ -9,6 +9,7 @@ from typing import Any
 
 SECRETS = Path("/run/secrets")
 STATE = Path("/flotteq/state")
+DATA = Path("/data")
 # Where each kind of files is mounted; fixed, because restic groups snapshots by path.
 SOURCES = {"uploads": "/src/uploads", "certs": "/src/certs"}
 DUMP = "/flotteq.dump"
@@ -28,6 +29,7 @@ class Settings:
         stall, limit: seconds.
         jobs: processes of a restore.
         workers: parallel workers of a query in the live database.
+        data: where the server's disk can be seen, when a database is restored on it.
         keep: how many last, daily, weekly, monthly, yearly sets.
     """
 
@@ -44,6 +46,7 @@ class Settings:
     keep: tuple[int, ...] = (3, 7, 5, 12, 2)
     secrets: Path = SECRETS
     state: Path = STATE
+    data: Path = DATA
     sources: Mapping[str, str] = field(default_factory=lambda: dict(SOURCES))
 
     @classmethod

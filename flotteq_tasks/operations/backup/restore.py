@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from flotteq_tasks.commands import backup as scripts
 from flotteq_tasks.commands import restoring
 from flotteq_tasks.model.backup import BackupSet, choose
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, UsageError
@@ -11,13 +12,15 @@ from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations.backup import trees
 from flotteq_tasks.operations.backup.job import run_job
-from flotteq_tasks.operations.backup.sets import everywhere, take_locked
+from flotteq_tasks.operations.backup.sets import database_disk, everywhere, take_locked
 from flotteq_tasks.operations.backup.swap import Exchange, Restored, databases
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import Step, run_steps
 
+# Postgres lets so much of its log wait for a checkpoint (max_wal_size, its default).
+LOG = 1 << 30
 # Postgres cuts names behind 63 bytes; the suffix takes up to 24.
 NAME = 38
 
@@ -87,8 +90,14 @@ class _Restore:
         ]
 
     def room(self, note: StepNote) -> None:
-        """A second copy of the database must fit beside the live one."""
-        wanted = int(self.chosen.on_disk * 1.2)
+        """A second copy of the database must fit beside the live one, with its log, and the dump on the same disk.
+
+        A Postgres whose disk is full stops for everybody: it is not left to find out.
+        """
+        wanted = int(self.chosen.on_disk * 1.2) + min(self.chosen.on_disk, LOG)
+        place = self.site.settings.project.backups
+        if "same-disk" in self.site.host.run(scripts.look(place)).out.split():
+            wanted += self.chosen.parts["db"]
         if self.facts.disk_free < wanted:
             raise PreflightFailed(
                 f"{self.site.host.name}: a restore beside the live database needs {wanted >> 20} MiB, "
@@ -110,7 +119,8 @@ class _Restore:
     def fill(self, note: StepNote) -> None:
         """Fill a database beside the live one and compare it with the manifest."""
         self.exchange.mark(note)
-        found = run_job(self.site, ["restore-db", self.chosen.id, f"--target={self.target}"])
+        words = ["restore-db", self.chosen.id, f"--target={self.target}"]
+        found = run_job(self.site, words, volumes=database_disk(self.site))
         note.text = f"{found['tables']} tables, {found['rows']} rows, as in the manifest"
 
     def drop(self) -> None:

@@ -15,6 +15,8 @@ from flotteq_tasks.operations.lock import Keeper, locked
 from flotteq_tasks.operations.names import share_of_data
 
 LEDGER = "ledger.jsonl"
+# Where every image of Postgres has its data.
+_DATA = "/var/lib/postgresql/data"
 
 
 def take(
@@ -76,9 +78,21 @@ def is_first(site: Site) -> bool:
 
 def mounted(site: Site, part: str) -> str:
     """What the job sees as the files of a part: a volume's name, or a directory on the host."""
-    job = site.engine.config()["services"][site.settings.backup.service]
-    source = next(one["source"] for one in job["volumes"] if one["target"] == f"/src/{part}")
-    volumes = site.engine.config().get("volumes", {})
+    return _source(site, site.settings.backup.service, f"/src/{part}")
+
+
+def database_disk(site: Site) -> list[str]:
+    """The mount by which the job sees how much room the database has; nothing where its files lie elsewhere."""
+    try:
+        return [f"{_source(site, site.settings.database.service, _DATA)}:/data:ro"]
+    except StopIteration:
+        return []
+
+
+def _source(site: Site, service: str, target: str) -> str:
+    config = site.engine.config()
+    source = next(one["source"] for one in config["services"][service].get("volumes", ()) if one["target"] == target)
+    volumes = config.get("volumes", {})
     return str(volumes[source]["name"] if source in volumes else source)
 
 

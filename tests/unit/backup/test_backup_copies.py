@@ -170,7 +170,7 @@ def test_sftp_uses_its_own_key_and_trusts_one_host_key(tmp_path: Path) -> None:
     assert (tmp_path / "keys/offsite.known").read_text() == "offsite ssh-ed25519 AAAA\n"
     key = tmp_path / "keys/offsite"
     assert (key.read_bytes(), key.stat().st_mode & 0o777) == (b"PRIVATE\n", 0o600)
-    assert store.is_elsewhere and store.key == str(tmp_path / "restic_password")
+    assert not store.own and store.key == str(tmp_path / "restic_password")
 
 
 def test_a_key_that_is_no_base64_and_a_secret_that_is_missing_are_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,8 +214,9 @@ def test_snapshots_carry_a_name_that_does_not_change_with_the_container() -> Non
 # Like restic: the snapshot exists, exit code 3 says that a file could not be read.
 _RESTIC = """#!/bin/sh
 case "$*" in
-  *" ls "*|*dump*) exit 0 ;;
-  *) cat >/dev/null; echo '{"message_type": "summary", "snapshot_id": "s", "total_bytes_processed": '$SIZE', '\\
+  *" ls "*|*dump*|*forget*) exit 0 ;;
+  *) cat >/dev/null; echo '{"message_type": "error", "error": {"message": "x"}, "item": "/src/a.jpg"}' >&2
+     echo '{"message_type": "summary", "snapshot_id": "s", "total_bytes_processed": '$SIZE', '\\
     '"total_files_processed": 2, "data_added": 1}'; case "$*" in *--stdin*) exit 0 ;; *) exit 3 ;; esac ;;
 esac
 """
@@ -234,7 +236,50 @@ def test_a_file_that_could_not_be_read_makes_a_set_that_does_not_count(
     settings = Settings(place=tmp_path, state=tmp_path, sources={"uploads": str(tmp_path / "uploads")})
     ledger = Ledger(tmp_path / "ledger.jsonl")
     monkeypatch.setattr(backup.manifest, "save", lambda *_: "m")
-    with pytest.raises(NotVerified, match="files of uploads could not be read"):
+    with pytest.raises(NotVerified, match=r"files of uploads could not be read, the first of 1: /src/a\.jpg"):
         backup.Taking(settings, Restic("fleet-test"), ledger).take(["uploads"])
     (entry,) = ledger.sets().values()
-    assert (entry["verified"], entry["problem"]) == (False, "files of uploads could not be read")
+    assert (entry["verified"], entry["problem"]) == (
+        False, "files of uploads could not be read, the first of 1: /src/a.jpg",
+    )  # fmt: skip
+
+
+def test_a_program_that_is_watched_ends_when_the_watch_says_so() -> None:
+    def full() -> None:
+        raise Failed("12 MiB left")
+
+    started = time.monotonic()
+    with pytest.raises(Failed, match="12 MiB left"):
+        process.run(["sleep", "30"], watch=full)
+    assert time.monotonic() - started < 5
+    assert process.run(["cat"], text="said once", watch=lambda: None) == "said once"
+
+
+def test_a_program_whose_time_is_over_is_killed_and_its_last_words_are_the_reason() -> None:
+    words = ["sh", "-c", "echo 'retrying: the bucket does not exist' >&2; sleep 30"]
+    with pytest.raises(Failed, match="sh did not end within 1 s and was killed: retrying: the bucket does not exist"):
+        process.run(words, limit=1)
+
+
+@pytest.mark.parametrize(("free", "fits"), [(63 << 20, False), (64 << 20, True)])
+def test_a_restore_does_not_fill_the_disk_of_the_server(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, free: int, fits: bool
+) -> None:
+    _disk(monkeypatch, free=free)
+    (tmp_path / "data").mkdir()
+    settings = Settings(name="fleet-test", place=tmp_path, data=tmp_path / "data")
+    one = restore.Beside(settings, Store(DUMP), DOCUMENT, "new")
+    if fits:
+        one.make()
+    else:
+        with pytest.raises(Failed, match="the database's disk has 63 MiB left, 64 stay free"):
+            one.make()
+        assert not [word for word in said if word.startswith("create database")]
+        assert dropped(said)
+
+
+def test_the_reason_of_a_locked_repository_is_who_holds_it() -> None:
+    held = "unable to create lock in backend: repository is already locked exclusively by PID 7 on a by root"
+    error = process.failed("restic", 11, f"{held}\nthe `unlock` command can be used to remove stale locks")
+    assert error.message == f"restic ended with exit code 11: {held}"
+    assert process.failed("pg_amcheck", 2, "").message == "pg_amcheck ended with exit code 2"

@@ -62,6 +62,8 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     monkeypatch.setattr(backup.postgres, "contents", lambda _: {"tables": {"public.a": [2, "7"]}, "size": 9})
     made = Program(Settings(name="fleet-test", place=tmp_path, state=tmp_path))
     made.store = Store()
+    made.settings.repository.mkdir()
+    (made.settings.repository / "config").touch()
     return made
 
 

@@ -1,0 +1,46 @@
+"""A restore of the database asks for room before anything, also for what it needs beside the copy."""
+
+import dataclasses
+import re
+
+import pytest
+from unit_support import Events, fleet
+
+from flotteq_tasks.engines.compose.engine import ComposeEngine
+from flotteq_tasks.host.fake import FakeHost
+from flotteq_tasks.model.backup import BackupSet
+from flotteq_tasks.model.errors import PreflightFailed
+from flotteq_tasks.model.events import StepNote
+from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.operations.backup.restore import _Restore
+from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.lock import Keeper
+
+GIB = 1 << 30
+SET = BackupSet(
+    "20261124T021700Z-aaaa", "2026-11-24T02:17:00Z", "manual", "v1", {"db": 7 * GIB}, 0, 0, verified=True,
+    on_disk=10 * GIB,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("disk", "on_disk", "needed"),
+    [
+        # A fifth more than it had; a GiB of log; the dump where the backups are on the same disk.
+        ("own-disk", 10 * GIB, 13),
+        ("same-disk", 10 * GIB, 20),
+        ("own-disk", GIB // 2, 1.1),
+    ],
+)
+def test_what_a_restore_needs(disk: str, on_disk: int, needed: float) -> None:
+    settings = fleet()
+    host = FakeHost({re.compile("df -PB1"): f"disk 1 2\n{disk}\n", "*": ""})
+    site = Site(settings, host, ComposeEngine(host, settings), Events().report)
+    for free, fits in ((int(needed * GIB), True), (int(needed * GIB) - GIB // 100, False)):
+        chosen, keeper = dataclasses.replace(SET, on_disk=on_disk), Keeper.__new__(Keeper)
+        run = _Restore(site, keeper, chosen, Facts(disk_free=free))
+        if fits:
+            run.room(StepNote())
+        else:
+            with pytest.raises(PreflightFailed, match="a restore beside the live database needs"):
+                run.room(StepNote())
