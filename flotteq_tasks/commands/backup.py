@@ -9,6 +9,7 @@ while [ ! -d "$probe" ]; do probe=$(dirname "$probe"); done
 df -PB1 "$probe" | awk 'END { print "disk", $2, $4 }'
 root=$(docker info --format '{{.DockerRootDir}}')
 if [ "$(stat -c %d "$probe")" = "$(stat -c %d "$root")" ]; then echo same-disk; else echo own-disk; fi
+[ "$(stat -c '%a %u' "$probe")" != '700 0' ] || echo private
 [ ! -e "$place/restic/config" ] || echo repository
 if timedatectl show -p NTPSynchronized --value 2>/dev/null | grep -qx yes; then echo clock; fi
 """
@@ -20,5 +21,6 @@ def private_directory(path: str) -> Command:
 
 
 def look(place: str) -> Command:
-    """Print size and free bytes of the backups' disk, whether the data is on it, and whether a repository exists."""
+    """Print size and free bytes of the backups' disk, whether the data is on it, whether root alone
+    can look into it, and whether a repository exists."""
     return script(_LOOK, place)

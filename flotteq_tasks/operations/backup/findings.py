@@ -1,13 +1,18 @@
 """What stands between this host and a restore, each with its fix."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 
 from flotteq_tasks.commands import backup as scripts
+from flotteq_tasks.model.backup import PARTS, BackupSet
+from flotteq_tasks.operations import schedule
 from flotteq_tasks.operations.backup import escrow, sets
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.doctor import Finding
 
 LEAST_FREE = 0.1
+# A set beside the median of so many before it.
+MEDIAN_OF, FEWEST, LEAST, MOST = 7, 4, 0.5, 3.0
 _TAKE = "inv backup.all"
 
 
@@ -19,8 +24,10 @@ def findings(site: Site) -> list[Finding]:
         *_job(site, facts.secrets, facts.release.images if facts.release else {}),
         *_place(site, seen),
         _copies(site),
+        _schedule(site),
         _escrow(site, facts.secrets),
         *_ages(site),
+        *sizes(sets.sets(site)),
     ]
 
 
@@ -51,10 +58,14 @@ def _place(site: Site, seen: str) -> Iterator[Finding]:
     )  # fmt: skip
     enough = total > 0 and free / total >= LEAST_FREE
     yield Finding("space", f"{free >> 30} of {total >> 30} GiB free", ok=enough, fix="more disk, or a disk of its own")
+    apart, copies = "own-disk" in flags, bool(site.settings.backup.copies)
     yield Finding(
-        "disk", "apart from the data" if "own-disk" in flags else "the same as that of the data",
-        ok="own-disk" in flags, fix=f"mount another disk at {place}: a broken disk takes both otherwise",
+        "disk", "apart from the data" if apart else "the same as that of the data",
+        ok=apart or copies, fix=f"a copy elsewhere, or another disk at {place}: a broken disk takes both otherwise",
     )  # fmt: skip
+    private = "private" in flags or "repository" not in flags
+    yield Finding("access", "root alone" if private else f"others can look into {place}", ok=private,
+                  fix=f"chmod 700 {place}")  # fmt: skip
     clock = "clock" in flags
     yield Finding("clock", "synchronized" if clock else "not known to be synchronized", ok=clock,
                   fix="timedatectl set-ntp true")  # fmt: skip
@@ -80,6 +91,32 @@ def _escrow(site: Site, on_host: Mapping[str, str]) -> Finding:
         "escrow kit", f"{what}; older than: {', '.join(stale)}" if stale else what, ok=not stale,
         fix="inv backup.escrow",
     )  # fmt: skip
+
+
+def _schedule(site: Site) -> Finding:
+    """The timers, as the host's own scheduler tells of them: their environment is not that of a person."""
+    jobs = schedule.listed(site)
+    missing = [one.name for one in jobs if not one.installed]
+    failed = [f"{one.name}: {one.result}" for one in jobs if one.installed and not one.ok]
+    what = "not installed" if len(missing) == len(jobs) else f"not installed: {', '.join(missing)}" if missing else ""
+    again = failed[0].partition(":")[0] if failed else ""
+    return Finding(
+        "schedule", what or "; ".join(failed) or f"{len(jobs)} jobs, none failed", ok=not missing and not failed,
+        fix="inv schedule.install" if missing else f"inv schedule.run-now {again}",
+    )  # fmt: skip
+
+
+def sizes(rows: Sequence[BackupSet]) -> Iterator[Finding]:
+    """A part that is suddenly much smaller or larger than it used to be: nothing failed, and yet something is wrong."""
+    for part in PARTS:
+        having = [one.parts[part] for one in rows if one.verified and part in one.parts]
+        if len(having) < FEWEST:
+            continue
+        newest, usual = having[-1], int(median(having[-1 - MEDIAN_OF : -1]))
+        yield Finding(
+            f"size of {part}", f"{newest >> 10} KiB, usually {usual >> 10}", ok=usual * LEAST <= newest <= usual * MOST,
+            fix=f"look at what is in {part}: a set may be whole, and its source half empty",
+        )  # fmt: skip
 
 
 def _ages(site: Site) -> Iterator[Finding]:

@@ -146,6 +146,17 @@ def test_a_killed_client_leaves_no_set_no_container_and_no_lock(stack: Stack, ta
     assert len(sets(stack)) == len(before) + 1
 
 
+def test_a_container_that_is_killed_for_want_of_memory_leaves_no_set(stack: Stack, taken: dict[str, Any]) -> None:
+    before = [one["id"] for one in sets(stack)]
+    running = stack.inv.spawn("backup.all")
+    running.says("  db …")
+    stack.host("docker kill flotteq-backup")
+    done = running.wait(60)
+    assert (done.code, "exit code 137 and said nothing of its result" in done.err) == (1, True), str(done)
+    assert [one["id"] for one in sets(stack)] == before
+    assert "is not locked" in stack.inv("lock.status").ok().out
+
+
 def test_no_password_is_in_a_command_line_or_in_the_container(stack: Stack, taken: dict[str, Any]) -> None:
     secrets = [stack.secret("restic_password"), stack.secret("db_password")]
     holding = stack.inv.spawn("psql", "--command", "begin; lock table vehicles; select pg_sleep(8)")
@@ -164,7 +175,15 @@ def test_no_password_is_in_a_command_line_or_in_the_container(stack: Stack, take
 
 def test_the_doctor_names_what_is_between_here_and_a_restore(stack: Stack, taken: dict[str, Any]) -> None:
     found = {one["what"]: one for one in json.loads(stack.inv("backup.doctor", "--json").out)["findings"]}
-    assert all(found[what]["ok"] for what in ("job", "key", "image", "repository", "db verified"))
+    assert all(found[what]["ok"] for what in ("job", "key", "image", "repository", "access", "db verified"))
+    # Nothing of it leaves this host.
+    assert found["copies"]["ok"] is False
+    stack.host(f"chmod 755 {PLACE}")
+    try:
+        found = {one["what"]: one for one in json.loads(stack.inv("backup.doctor", "--json").out)["findings"]}
+    finally:
+        stack.host(f"chmod 700 {PLACE}")
+    assert found["access"]["ok"] is False
 
 
 def _locks(stack: Stack) -> str:

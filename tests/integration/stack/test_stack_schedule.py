@@ -96,6 +96,12 @@ def test_cron_runs_the_jobs_where_there_is_no_systemd(stack: Stack, without_syst
     assert "not yet due" in stack.inv("schedule.run-now", "renew").ok().out
     assert "flotteq-schedule" in stack.inv("schedule.remove", "--yes").ok().out
     assert not any(one["installed"] for one in jobs(stack).values())
+    stack.host("systemctl stop cron")
+    try:
+        assert "has neither systemd nor a cron that runs" in stack.inv("schedule.install").ended(1).err
+    finally:
+        stack.host("systemctl start cron")
+    assert stack.host("ls /etc/cron.d | grep flotteq", check=False).out == ""
 
 
 def test_a_job_that_fails_is_seen(stack: Stack, told: str) -> None:
@@ -107,6 +113,7 @@ def test_a_job_that_fails_is_seen(stack: Stack, told: str) -> None:
         stack.inv("start", "--service", "postgres").ok()
     assert "psql ended with exit code 2" in done.err
     assert stack.inv("schedule.list").ended(5)
+    assert _seen(stack) == (False, "backup: exit-code")
     wait_for(lambda: "flotteq-schedule-backup" in stack.host(f"cat {told}", check=False).out, "the hook to be told")
     assert "flotteq-schedule-backup.service failed" in stack.host("journalctl -t flotteq --no-pager -n 5").out
     stack.inv("schedule.run-now", "backup").ok()
@@ -131,3 +138,11 @@ def test_timers_are_removed(stack: Stack) -> None:
     assert "flotteq-schedule-backup.timer" in stack.inv("schedule.remove", "--yes").ok().out
     assert stack.host("ls /etc/systemd/system | grep flotteq-schedule", check=False).out == ""
     stack.inv("schedule.list").ended(5)
+    assert _seen(stack) == (False, "not installed")
+
+
+def _seen(stack: Stack) -> tuple[bool, str]:
+    """What the doctor of the backups says of the timers."""
+    findings = json.loads(stack.inv("backup.doctor", "--json").out)["findings"]
+    found = next(one for one in findings if one["what"] == "schedule")
+    return found["ok"], found["found"]
