@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from support.stack import API, SERVICES, Stack, difference, wait_for
 
+from flotteq_tasks.commands import swapping
 from flotteq_tasks.host.local import LocalHost
 from flotteq_tasks.operations.sandbox import machine
 from flotteq_tasks.operations.sandbox.docker import Docker
 from flotteq_tasks.operations.sandbox.names import Names
+from flotteq_tasks.settings.loader import load
 
 pytestmark = pytest.mark.stack
 
@@ -26,6 +28,17 @@ insert='insert into busy (at, t) values (clock_timestamp(), md5(clock_timestamp(
 while [ ! -e /tmp/enough ]; do
   seq 400 | sed "s/.*/$insert/" | docker exec -i flotteq-postgres-1 psql -q -U flotteq_prod flotteq_production
 done
+"""
+
+
+# Milliseconds from the end of the one that runs to the first answer of the one that comes.
+RESTART = """
+backend=$(docker ps --quiet --filter label=com.docker.compose.service=backend)
+name=$(docker inspect --format '{{.Name}}' "$backend") began=$(date +%s%3N)
+docker stop --time 10 "$backend" >/dev/null; docker start "$backend" >/dev/null
+address=http://${name#/}:3000/api/health
+until docker exec flotteq-nginx-1 wget -q -T 5 -O - "$address" >/dev/null 2>&1; do sleep 0.1; done
+echo $(($(date +%s%3N) - began))
 """
 
 
@@ -60,7 +73,11 @@ def test_a_restore_brings_the_set_back_and_undo_what_came_after(stack: Stack) ->
     assert databases(stack) == [DATABASE, done["before"]]
     assert stack.health()["database"] == "connected"
     assert "LATER" not in stack.get(API, "/api/vehicles")[2].decode()
+    # Whoever holds a transaction does not keep the renames waiting.
+    holding = stack.inv.spawn("psql", "--command", "begin; lock table vehicles in share mode; select pg_sleep(300)")
+    wait_for(lambda: "pg_sleep" in _statements(stack), "the transaction to hold its lock")
     stack.inv("restore.undo", "--yes").ok()
+    assert holding.wait(20).code != 0
     assert plates(stack) == later
     stack.inv("restore.finalize", "--yes").ok()
     assert databases(stack) == [DATABASE]
@@ -70,6 +87,10 @@ def test_a_restore_brings_the_set_back_and_undo_what_came_after(stack: Stack) ->
     assert f"pre-restore of {taken}" in reasons
     stack.inv("status").ok()
     stack.inv("psql", "--command", "delete from vehicles where plate in ('BEFORE', 'LATER')").ok()
+
+
+def _statements(stack: Stack) -> str:
+    return stack.inv("psql", "--command", "select query from pg_stat_activity where query like 'begin; lock%'").out
 
 
 def test_a_set_that_is_taken_under_writes_is_restored_exactly(stack: Stack) -> None:
@@ -86,7 +107,10 @@ def test_a_set_that_is_taken_under_writes_is_restored_exactly(stack: Stack) -> N
     assert sets[second]["rows"]["public.busy"] > sets[taken]["rows"]["public.busy"]
     # Other tables than those of the set: what runs must not meet them unprepared.
     stack.inv("psql", "--command", "drop table busy").ok()
-    assert "backend restarted" in stack.inv("restore.db", "--from", taken, "--yes").ok().err
+    done = stack.inv("restore.db", "--from", taken, "--yes", "--json").ok()
+    assert "backend restarted" in done.err
+    # The page lasts as long as the application takes to start, and hardly longer.
+    assert json.loads(done.out)["closed"] < 2 * int(stack.host(RESTART).out) + 3000, done.out
     stack.inv("psql", "--command", "drop table busy").ok()
     stack.inv("restore.finalize", "--yes").ok()
 
@@ -103,6 +127,31 @@ def test_an_unknown_set_is_refused(stack: Stack) -> None:
     before = stack.snapshot()
     assert "there is no set 1999" in stack.inv("restore.db", "--from", "1999", "--yes").ended(2).err
     assert difference(before, stack.snapshot()) == []
+
+
+def test_a_restore_without_room_is_refused(stack: Stack) -> None:
+    """The ledger is told that the database was far larger."""
+    taken, before = take(stack), stack.snapshot()
+    stack.host(f"""cd {PLACE}; cp -p ledger.jsonl ledger.kept
+      sed -i '/"{taken}"/s/"on_disk": [0-9]*/"on_disk": 99999999999999/' ledger.jsonl""")
+    try:
+        done = stack.inv("restore.db", "--from", taken, "--yes").ended(1)
+    finally:
+        stack.host(f"mv {PLACE}/ledger.kept {PLACE}/ledger.jsonl")
+    assert re.search(r"a restore beside the live database needs \d+ MiB, \d+ MiB are free", done.err)
+    assert difference(before, stack.snapshot()) == []
+
+
+def test_a_swap_whose_second_rename_fails_renames_nothing(stack: Stack) -> None:
+    settings = load(stack.project, "sandbox", {})
+    application = swapping.Application(("backend",), "nginx", limit=20)
+    command = swapping.swap(
+        settings.project, settings.database, application, next="nobody", kept="kept_for_nothing", way="reconnect"
+    )
+    done = stack.host(command.render(), check=False)
+    assert done.code == swapping.REFUSED, done.err
+    assert databases(stack) == [DATABASE]
+    wait_for(lambda: _connected(stack), "the API to answer")
 
 
 def test_an_application_that_does_not_start_with_the_set_gets_its_database_back(stack: Stack) -> None:
@@ -225,7 +274,7 @@ find . -path ./.flotteq-restore -prune -o -type f -exec sha256sum {{}} + | sort
 def test_uploads_come_back_with_owners_modes_and_links_and_undo_brings_back_what_came_after(stack: Stack) -> None:
     stack.host(f"""
       cd {UPLOADS}; mkdir -p deep/er; echo photo >deep/er/p.jpg; echo doc >d.pdf; ln -sf deep/er/p.jpg latest
-      chown -R 1000:1000 deep; chmod 750 deep; chmod 600 d.pdf; chown 1000:33 d.pdf; touch 'a name'""")
+      chown -R 1000:1000 deep; chmod 2750 deep; chmod 600 d.pdf; chown 1000:33 d.pdf; touch 'a name'""")
     before = stack.host(_LISTED).out
     taken = str(json.loads(stack.inv("backup.uploads", "--json").ok().out)["id"])
     stack.host(f"cd {UPLOADS}; rm -r deep; echo other >d.pdf; chmod 644 d.pdf; echo new >n.jpg")
@@ -257,14 +306,15 @@ def test_any_volume_comes_back_and_nothing_that_runs_is_torn(stack: Stack) -> No
         return stack.inv("redis-cli", "--command", words).ok().out.strip()
 
     mark("one")
-    assert "would be torn" in stack.inv("volumes.backup", "--name", "redis_data").ended(2).err
-    taken = json.loads(stack.inv("volumes.backup", "--name", "redis_data", "--stop", "--json").ok().out)["id"]
+    for name in ("redis_data", "postgres_data"):
+        assert "would be torn" in stack.inv("volumes.backup", name).ended(2).err
+    taken = json.loads(stack.inv("volumes.backup", "redis_data", "--stop", "--json").ok().out)["id"]
     mark("two")
-    here = ("volumes.restore", "--name", "redis_data", "--yes")
+    here = ("restore.volume", "redis_data", "--yes")
     assert "redis runs on redis_data" in stack.inv(*here, "--from", taken).ended(2).err
     stack.inv(*here, "--from", taken, "--stop", "--skip-backup").ok()
     assert mark() == "one"
-    stack.inv(*here, "--undo", "--stop").ok()
+    stack.inv("volumes.restore", "--name", "redis_data", "--yes", "--undo", "--stop").ok()
     assert mark() == "two"
     running = stack.inv.spawn(*here, "--from", taken, "--stop", "--skip-backup")
     running.says("  restore …")
