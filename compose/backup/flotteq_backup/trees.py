@@ -14,6 +14,8 @@ from flotteq_backup.errors import NotVerified
 from flotteq_backup.restic import Restic
 
 Entry = tuple[str, int, int, int, int]
+# https://pkg.go.dev/io/fs#FileMode
+_SPECIAL = {1 << 23: stat.S_ISUID, 1 << 22: stat.S_ISGID, 1 << 20: stat.S_ISVTX}
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink"}
 
 
@@ -53,8 +55,14 @@ def in_snapshot(store: Restic, one: dict[str, Any]) -> Iterator[tuple[str, Entry
         if path.startswith(f"{root}/"):
             kind = str(node["type"])
             size = int(node.get("size", 0)) if kind == "file" else 0
-            permissions = 0 if kind == "symlink" else int(node["mode"]) & 0o777
+            permissions = 0 if kind == "symlink" else permissions_of(int(node["mode"]))
             yield path[len(root) + 1 :], (kind, int(node["uid"]), int(node["gid"]), permissions, size)
+
+
+def permissions_of(mode: int) -> int:
+    """A mode as Go writes it, with setuid, setgid and sticky in places of their own, as the system has it."""
+    special = (bit for place, bit in _SPECIAL.items() if mode & place)
+    return (mode & 0o777) | sum(special)
 
 
 def on_disk(root: Path) -> Iterator[tuple[str, Entry]]:
@@ -65,7 +73,7 @@ def on_disk(root: Path) -> Iterator[tuple[str, Entry]]:
             found = path.lstat()
             kind = _KINDS.get(stat.S_IFMT(found.st_mode), "other")
             size = found.st_size if kind == "file" else 0
-            permissions = 0 if kind == "symlink" else found.st_mode & 0o777
+            permissions = 0 if kind == "symlink" else found.st_mode & 0o7777
             yield str(path.relative_to(root)), (kind, found.st_uid, found.st_gid, permissions, size)
 
 

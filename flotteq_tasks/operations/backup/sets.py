@@ -115,8 +115,8 @@ def verify(site: Site, name: str, data: str, variables: Mapping[str, str]) -> di
     return found
 
 
-# To give files their owners back, and to run a server as its own user.
-RESTORING = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETUID", "SETGID", "KILL")
+# To give files their owners and all of their modes back, and to run a server as its own user.
+RESTORING = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETUID", "SETGID", "KILL")
 
 
 def drill(site: Site, name: str, variables: Mapping[str, str], *, kit: str = "", identity: str = "") -> dict[str, Any]:

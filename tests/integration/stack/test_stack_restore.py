@@ -97,7 +97,7 @@ def test_a_set_that_is_taken_under_writes_is_restored_exactly(stack: Stack) -> N
     """The restore compares rows and checksums of every table with the manifest; one difference would end it."""
     create = "create table if not exists busy (id serial primary key, at timestamptz, t text)"
     stack.inv("psql", "--command", create).ok()
-    stack.host(f"nohup sh -c {shlex.quote(WRITER)} >/dev/null 2>&1 & rm -f /tmp/enough")
+    stack.host(f"rm -f /tmp/enough; nohup sh -c {shlex.quote(WRITER)} >/dev/null 2>&1 &")
     try:
         taken = take(stack)
         second = take(stack)

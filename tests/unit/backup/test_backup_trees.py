@@ -82,3 +82,11 @@ def test_a_key_without_its_certificate_is_seen(tmp_path: Path) -> None:
         (tmp_path / f"live/x/{name}.pem").symlink_to(f"../../archive/x/{name}1.pem")
     with pytest.raises(NotVerified, match="do not belong together"):
         trees.check_certificates(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [(2147484136, 0o750), (2151678440, 0o2750), (2148532735, 0o1777), (0o755 | 1 << 23, 0o4755)],
+)
+def test_special_modes_of_a_snapshot_are_those_of_the_disk(written: int, mode: int) -> None:
+    assert trees.permissions_of(written) == mode
