@@ -22,6 +22,7 @@ _FILES = (
     "test_stack_tasks",
     "test_stack_backup",
     "test_stack_restore",
+    "test_stack_pitr",
     "test_stack_schedule",
     "test_stack_offsite",
     "test_stack_escrow",

@@ -147,8 +147,9 @@ _SETTLE = """
 backups=$1 marker=$directory/state/restore.json
 exec 9>>"$directory/state/swap.lock"
 flock --timeout $((limit * 2 + 120)) 9
-# A dump that was fetched and never removed; whoever uses the place holds its lock.
-[ ! -d "$backups/scratch" ] || (flock --nonblock 8 && rm -f "$backups"/scratch/*.dump) 8>>"$backups/lock" || true
+# A dump that was fetched and never removed, a recovered cluster; whoever uses the place holds its lock.
+[ ! -d "$backups/scratch" ] || (flock --nonblock 8 && rm -rf "$backups"/scratch/*.dump "$backups"/drill/now) \
+  8>>"$backups/lock" || true
 [ -n "$server" ] || { say "its database does not run"; exit 22; }
 each start
 list() { sql postgres <<'SQL'

@@ -8,7 +8,9 @@ from typing import Any
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.backup import PARTS, BackupSet, Promise
+from flotteq_tasks.model.recovery import Window
 from flotteq_tasks.operations.backup.escrow import Written
+from flotteq_tasks.operations.backup.pitr import Checked
 from flotteq_tasks.operations.schedule import Scheduled
 
 
@@ -21,8 +23,8 @@ def show_taken(console: Console, found: BackupSet) -> None:
     console.line(f"set {found.id}: {what}; {size(found.added)} new · read back · {found.seconds:.1f} s")
 
 
-def show_sets(console: Console, rows: Sequence[BackupSet]) -> None:
-    """The sets, newest first."""
+def show_sets(console: Console, rows: Sequence[BackupSet], reach: Sequence[Window] = ()) -> None:
+    """The sets, newest first; then the moments that the database can be restored to."""
     if console.json:
         console.document([{**asdict(one), "where": one.where} for one in reversed(rows)])
         return
@@ -38,6 +40,8 @@ def show_sets(console: Console, rows: Sequence[BackupSet]) -> None:
             f"{len(away)} of them only elsewhere: inv backup.fetch --copy {away[-1].copies[0]} --set {away[-1].id} "
             "brings one back"
         )
+    for window in reach:
+        console.line(f"any moment of {window}: inv restore.db --to")
 
 
 def _row(one: BackupSet, now: datetime) -> tuple[str, ...]:
@@ -122,10 +126,14 @@ def _moment(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M") if seconds else "-"
 
 
-def show_promises(console: Console, rows: Sequence[Promise]) -> None:
-    """Age of every part beside what was promised."""
+def show_promises(console: Console, rows: Sequence[Promise], log: Checked | None = None) -> None:
+    """Age of every part beside what was promised; then the received log."""
     if console.json:
-        document = {"ok": all(one.kept for one in rows), "parts": [{**asdict(one), "kept": one.kept} for one in rows]}
+        ok = all(one.kept for one in rows) and not (log and log.problem)
+        document: dict[str, Any] = {"ok": ok, "parts": [{**asdict(one), "kept": one.kept} for one in rows]}
+        if log is not None:
+            reach = [{"from": one.start.isoformat(), "to": one.end.isoformat()} for one in log.windows]
+            document["log"] = {"problem": log.problem, "stored": log.stored, "lag": log.lag, "windows": reach}
         console.document(document)
         return
     table = [
@@ -134,3 +142,7 @@ def show_promises(console: Console, rows: Sequence[Promise]) -> None:
         for one in rows
     ]  # fmt: skip
     console.table(("PART", "IN", "AGE", "PROMISED", "SET", ""), table)
+    if log is not None:
+        console.line(f"log: {log.problem or f'received and stored, {size(log.lag)} behind'}")
+        for window in log.windows:
+            console.line(f"any moment of {window}")

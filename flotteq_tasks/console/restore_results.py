@@ -1,10 +1,12 @@
 """What a restore asks and what it did."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.backup import BackupSet
+from flotteq_tasks.operations.backup.pitr import Moment
 from flotteq_tasks.operations.backup.restore import Preview
 from flotteq_tasks.operations.backup.swap import Restored
 from flotteq_tasks.operations.backup.trees import Exchanged
@@ -27,6 +29,17 @@ def question(found: Preview, environment: str) -> str:
     if not rows:
         lines.append("  every table has the same number of rows now")
     return "\n".join(lines)
+
+
+def question_before(found: Preview | Moment, environment: str) -> str:
+    """What a restore would change, of a set or to a moment."""
+    if not isinstance(found, Moment):
+        return question(found, environment)
+    ago = duration(max(0.0, (datetime.now(UTC) - found.to).total_seconds()))
+    return (
+        f"The database of {environment} becomes what it was at {found.name}, {ago} ago: "
+        f"base backup {found.base.id} and the log since. What was written later stays in the present one."
+    )
 
 
 def question_of_files(found: BackupSet, hours: float, part: str, environment: str) -> str:
@@ -65,7 +78,8 @@ def show_restored(console: Console, done: Restored) -> None:
     if console.json:
         console.document(asdict(done))
         return
-    of = f" that of set {done.set}" if done.set else ""
+    kind = "what it was at" if done.set.endswith(" UTC") else "that of set"
+    of = f" {kind} {done.set}" if done.set else ""
     console.line(
         f"{done.database} is{of or ' the one from before'} · renamed in {done.swapped} ms · "
         f"{done.closed / 1000:.1f} s of maintenance page"

@@ -27,6 +27,8 @@ class BackupSet:
     Args:
         rows: number of rows of every table of the database.
         on_disk: what the database takes on the server's disk.
+        base: of a base backup: the ``chain`` of log that leads on from it, and when it ``stopped``, the earliest moment
+            that it can be recovered to.
         checked: when it was last read back; empty: right after it was taken.
         copies: other repositories that have it.
         here: whether the host's own repository has it.
@@ -48,6 +50,7 @@ class BackupSet:
     copies: tuple[str, ...] = field(default=())
     rows: Mapping[str, int] = field(default_factory=dict, repr=False)
     on_disk: int = 0
+    base: Mapping[str, str] = field(default_factory=dict)
     here: bool = True
 
     @property
@@ -94,6 +97,7 @@ def _take(sets: dict[str, BackupSet], event: Mapping[str, Any]) -> None:
             keep_days=int(event.get("keep_days", 0)),
             rows=event.get("rows", {}),
             on_disk=int(event.get("on_disk", 0)),
+            base=event.get("base", {}),
         )
     elif kind == "removed" and name in sets:
         sets[name] = replace(sets[name], here=False)

@@ -5,7 +5,7 @@ is the reference of its table in flotteq.toml.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -13,6 +13,11 @@ from flotteq_tasks.model.edge import FORBID_UNKNOWN, EdgeSettings, Limits, Publi
 
 Kind = Literal["rolling", "stateful", "edge", "tool", "job"]
 Vhost = Literal["api", "web"]
+
+# The service that receives the write-ahead log; there is one while `backup.pitr` is on.
+RECEIVER = "wal-receiver"
+# How the name of the container ends that stores what was received: it runs beside whatever holds the host's lock.
+STORES_WAL = "-wal-store"
 
 
 @dataclass(frozen=True)
@@ -195,6 +200,11 @@ class BackupSettings:
     """``[backup]``: the job that takes and restores sets, how old they may become, and its limits.
 
     ``stall`` and ``timeout`` are seconds, ``min_bytes`` is the smallest dump that counts as one.
+
+    Args:
+        pitr: receive the write-ahead log, so that the database can be restored as it was at any moment.
+        pitr_minutes: how often the received log goes to the repositories.
+        pitr_slot_mb: how much of it the server keeps at most for a receiver that is away.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -214,6 +224,11 @@ class BackupSettings:
     timeout: int = 14_400
     jobs: int = 2
     workers: int = 0
+    pitr: bool = False
+    pitr_minutes: int = 15
+    pitr_slot_mb: int = 4096
+    base_hours: int = 192
+    keep_bases: int = 3
     escrow: bool = True
     recipients: tuple[str, ...] = ()
     metrics: str = ""
@@ -221,8 +236,9 @@ class BackupSettings:
 
     @property
     def keep(self) -> tuple[int, ...]:
-        """How many last, daily, weekly, monthly and yearly sets stay."""
-        return (self.keep_last, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly)
+        """How many last, daily, weekly, monthly and yearly sets stay, and how many base backups where there are any."""
+        numbers = (self.keep_last, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly)
+        return (*numbers, self.keep_bases) if self.pitr else numbers
 
 
 @dataclass(frozen=True)
@@ -240,6 +256,7 @@ class ScheduleSettings:
     verify: str = "*-*-* 04:17:00"
     drill: str = "Sun *-*-* 05:17:00"
     prune: str = "*-*-* 06:17:00"
+    base: str = "Sun *-*-* 00:47:00"
     jitter: int = 20
     wait: int = 60
 
@@ -304,6 +321,17 @@ class Settings:
     def directory(self) -> PurePosixPath:
         """The project directory on the host."""
         return PurePosixPath(self.project.directory)
+
+    def with_receiver(self) -> "Settings":
+        """These settings with the service that receives the write-ahead log, where ``backup.pitr`` wants it.
+
+        It runs the image of the job that backs up; ``[services.wal-receiver]`` in flotteq.toml comes first.
+        """
+        job = self.services.get(self.backup.service)
+        if not self.backup.pitr or job is None or RECEIVER in self.services:
+            return self
+        receiver = Service("tool", job.image, build=job.build, memory="128m", cpus="0.5")
+        return replace(self, services={**self.services, RECEIVER: receiver})
 
     def domain(self, service: str) -> str:
         """The public name of a service: its subdomain below the project's domain, ``@`` is the domain itself."""

@@ -9,7 +9,7 @@ from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, Host
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError, SettingsError, UsageError
 from flotteq_tasks.model.events import Report
-from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.model.stack import RECEIVER, Settings
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations.names import known_services
 from flotteq_tasks.rendering import resources
@@ -25,7 +25,8 @@ def built_services(settings: Settings, names: Iterable[str] = ()) -> list[str]:
     Raises:
         UsageError: a name that does not exist or is not built; the nearest is suggested.
     """
-    buildable = [name for name, service in settings.services.items() if service.build]
+    # The receiver's image is that of the job, which is built once.
+    buildable = [name for name, service in settings.services.items() if service.build and name != RECEIVER]
     return known_services(settings, names, among=buildable) or buildable
 
 

@@ -6,6 +6,7 @@ The edge's file of upstreams is the truth: whoever is named there serves. Everyt
 from flotteq_tasks.commands import rollout
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import GOOD
+from flotteq_tasks.model.stack import STORES_WAL
 from flotteq_tasks.operations import edge_files, releases
 from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.context import Site
@@ -22,7 +23,9 @@ def strays(facts: Facts, rolling: list[str]) -> list[Instance]:
     return [
         one
         for one in facts.instances
-        if one.oneoff or (one.service in judged and one.name not in serving) or _replaced(facts, one, rolling)
+        if (one.oneoff and not one.name.endswith(STORES_WAL))
+        or (one.service in judged and one.name not in serving)
+        or _replaced(facts, one, rolling)
     ]
 
 

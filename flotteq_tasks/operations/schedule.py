@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flotteq_tasks.commands import certbot, cron, nginx, systemd
-from flotteq_tasks.commands.shell import Command, chain
+from flotteq_tasks.commands.shell import Command, chain, script
 from flotteq_tasks.host.base import File
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, SettingsError
-from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.model.stack import STORES_WAL, Settings
 from flotteq_tasks.operations.backup import escrow
 from flotteq_tasks.operations.backup.copies import elsewhere
 from flotteq_tasks.operations.backup.job import job_command
@@ -46,15 +46,29 @@ def commands(site: Site) -> dict[str, Command]:
     there = elsewhere(site)
     taking = ["run", "--reason", "scheduled", *there.words]
     renewal = {"renew": _renewal(site)} if schedule.renews(site.settings) else {}
+    recovery = {
+        "base": job_command(site, ["base", "--reason", "scheduled", *there.words], volumes=there.volumes),
+        "wal": job_command(site, ["wal", *there.words], volumes=there.volumes, name=STORES_WAL),
+    }
     return {
         **renewal,
+        **(recovery if site.settings.backup.pitr else {}),
         "backup": job_command(site, [*taking, "db", "certs"], volumes=there.volumes),
         "full": job_command(site, [*taking, "db", "uploads", "certs"], volumes=there.volumes),
         # With the day of the week every byte of the repository is read once a week.
         "verify": job_command(site, ["verify", "latest", "--data", "weekday"]),
-        "drill": job_command(site, ["drill", "latest"], capabilities=RESTORING),
+        "drill": _drill(site),
         "prune": job_command(site, ["prune"]),
     }
+
+
+def _drill(site: Site) -> Command:
+    drill = job_command(site, ["drill", "latest"], capabilities=RESTORING)
+    if not site.settings.backup.pitr:
+        return drill
+    # One that fails does not keep the other from being tried.
+    return script('code=0; sh -c "$1" || code=$?; sh -c "$2" || code=$?; exit "$code"', drill.render(),
+                  job_command(site, ["drill", "base"], capabilities=RESTORING).render())  # fmt: skip
 
 
 def _renewal(site: Site) -> Command:

@@ -14,7 +14,7 @@ _PROGRAM = """\
 set -u
 state={state}
 name=${{1:?which job}}
-exec 9>>"$state/lock"
+{beside}exec 9>>"$state/lock"
 if ! flock --wait {wait} 9; then
   echo "another operation holds the lock: $(cat "$state/lock.json" 2>/dev/null)" >&2
   exit 75
@@ -38,6 +38,15 @@ note "\\"event\\": \\"end\\", \\"result\\": \\"$result\\", \\"error\\": \\"exit 
 exit "$code"
 """
 
+# It changes nothing that others work on, and runs too often to be journaled.
+_BESIDE = """\
+if [ "$name" = {name} ]; then
+code=0
+{command} || code=$?
+exit "$code"
+fi
+"""
+
 _SERVICE = """\
 [Unit]
 Description={project}: {what}
@@ -59,7 +68,7 @@ Description={project}: {what}
 
 [Timer]
 OnCalendar={when}
-RandomizedDelaySec={jitter}m
+RandomizedDelaySec={jitter}
 # After a downtime it catches up.
 Persistent=true
 
@@ -74,7 +83,7 @@ _BY_CRON = """\
 set -u
 name=${{1:?which job}}
 cd {directory}/schedule || exit 1
-[ -n "${{2:-}}" ] || sleep "$((RANDOM % ({jitter} * 60 + 1)))"
+[ -n "${{2:-}}" ]{hurry} || sleep "$((RANDOM % ({jitter} * 60 + 1)))"
 code=0
 timeout --kill-after=30 {limit} nice -n 10 ./run "$name" >"$name.log.next" 2>&1 || code=$?
 mv -f "$name.log.next" "$name.log"
@@ -92,6 +101,8 @@ _CRON_TIME = re.compile(
     r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::\d{2})?"
 )
 
+_CRON_OFTEN = re.compile(r"\*-\*-\* \*:0/(\d{1,2}):00")
+
 _FAILED = """\
 [Unit]
 Description={project}: say that %i failed
@@ -106,19 +117,35 @@ TimeoutStartSec=120
 
 @dataclass(frozen=True)
 class Job:
-    """What a timer does and when (systemd's OnCalendar)."""
+    """What a timer does and when (systemd's OnCalendar).
+
+    Args:
+        jitter: minutes; None: that of [schedule].
+    """
 
     name: str
     what: str
     when: str
+    jitter: int | None = None
+
+    @property
+    def beside(self) -> bool:
+        """Whether it runs beside whatever holds the host's lock."""
+        return self.jitter == 0
 
 
 def jobs(settings: Settings) -> list[Job]:
     """The jobs of a stack, in the order of a night."""
     times = settings.schedule
     renewal = [Job("renew", "renew the certificate when it is due", times.renew)] if renews(settings) else []
+    every = f"*-*-* *:0/{settings.backup.pitr_minutes}:00"
+    recovery = [
+        Job("base", "take a base backup", times.base),
+        Job("wal", "store the received write-ahead log", every, jitter=0),
+    ]
     return [
         *renewal,
+        *(recovery if settings.backup.pitr else []),
         Job("backup", "back up database and certificates", times.backup),
         Job("full", "back up database, uploads and certificates", times.full),
         Job("verify", "read the newest set back, and a seventh of all data", times.verify),
@@ -149,7 +176,8 @@ def cron_program(settings: Settings) -> str:
 
 def cron_program_text(settings: Settings) -> str:
     """That program."""
-    return _BY_CRON.format(**_common(settings))
+    hurry = "".join(f' || [ "$name" = {job.name} ]' for job in jobs(settings) if job.beside)
+    return _BY_CRON.format(**_common(settings), hurry=hurry)
 
 
 def cron_time(when: str) -> str | None:
@@ -158,6 +186,9 @@ def cron_time(when: str) -> str | None:
     >>> cron_time("Sun *-*-* 03:17:00")
     '17 3 * * Sun'
     """
+    often = _CRON_OFTEN.fullmatch(when)
+    if often is not None:
+        return f"*/{often[1]} * * * *"
     found = _CRON_TIME.fullmatch(when)
     if found is None:
         return None
@@ -182,9 +213,13 @@ def program_text(settings: Settings, commands: Mapping[str, Command]) -> str:
     Args:
         commands: what each job runs.
     """
-    cases = "\n".join(f"{name})\n{command.render()} || code=$? ;;" for name, command in commands.items())
+    beside = [job.name for job in jobs(settings) if job.beside]
+    cases = "\n".join(
+        f"{name})\n{command.render()} || code=$? ;;" for name, command in commands.items() if name not in beside
+    )
+    first = "".join(_BESIDE.format(name=name, command=commands[name].render()) for name in beside)
     wait = settings.schedule.wait * 60
-    return _PROGRAM.format(state=f"{settings.directory}/state", wait=wait, cases=cases)
+    return _PROGRAM.format(state=f"{settings.directory}/state", wait=wait, cases=cases, beside=first)
 
 
 def unit_texts(settings: Settings) -> dict[str, str]:
@@ -192,7 +227,8 @@ def unit_texts(settings: Settings) -> dict[str, str]:
     common = _common(settings)
     units = {f"{stem(settings)}-failed@.service": _FAILED.format(**common)}
     for job in jobs(settings):
-        values = {**common, "name": job.name, "what": job.what, "when": job.when}
+        jitter = settings.schedule.jitter if job.jitter is None else job.jitter
+        values = {**common, "name": job.name, "what": job.what, "when": job.when, "jitter": f"{jitter}m"}
         units[f"{stem(settings)}-{job.name}.service"] = _SERVICE.format(**values)
         units[f"{stem(settings)}-{job.name}.timer"] = _TIMER.format(**values)
     return units

@@ -31,6 +31,8 @@ AT_LEAST = {
     "lease": 8,
     "settle": 0,
 }
+_BACKUP_AT_LEAST_1 = ("keep_last", "db_hours", "uploads_hours", "certs_hours", "min_bytes", "stall", "timeout", "jobs")
+_PITR_AT_LEAST_1 = ("pitr_minutes", "pitr_slot_mb", "base_hours", "keep_bases")
 
 
 def check(settings: Settings) -> list[Finding]:
@@ -194,7 +196,7 @@ def _references(settings: Settings) -> Iterator[Finding]:
 
 def _backup(settings: Settings) -> Iterator[Finding]:
     backup = settings.backup
-    if backup.service in settings.services:
+    if backup.service in settings.services and not backup.pitr:
         yield from _refers(settings, ("backup", "service"), backup.service, "job")
     for key in ("jitter", "wait"):
         if getattr(settings.schedule, key) < 0:
@@ -202,10 +204,14 @@ def _backup(settings: Settings) -> Iterator[Finding]:
     for key in ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_pre_deploy_days", "workers"):
         if getattr(backup, key) < 0:
             yield ("backup", key), f"{getattr(backup, key)} is less than 0"
-    for key in ("keep_last", "db_hours", "uploads_hours", "certs_hours", "min_bytes", "stall", "timeout", "jobs"):
+    for key in (*_BACKUP_AT_LEAST_1, *_PITR_AT_LEAST_1):
         value = getattr(backup, key)
         if value < 1:
             yield ("backup", key), f"{value} is less than 1"
+    if backup.pitr:
+        yield from _refers(settings, ("backup", "service"), backup.service, "job")
+        if backup.pitr_minutes > 59:
+            yield ("backup", "pitr_minutes"), f"{backup.pitr_minutes} is more than 59"
     reason = _unsafe(backup.metrics, allow=frozenset()) if backup.metrics else ""
     if reason:
         yield ("backup", "metrics"), f'"{backup.metrics}" {reason}'

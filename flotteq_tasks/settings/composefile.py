@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from flotteq_tasks.model.stack import Service, Settings
+from flotteq_tasks.model.stack import RECEIVER, Service, Settings
 from flotteq_tasks.settings import schema
 
 # Files that programs replace by rename: a mounted one would stay the old one inside the container.
@@ -31,7 +31,8 @@ def _names(settings: Settings, compose: Mapping[str, Any]) -> Iterator[str]:
         if name not in there:
             yield f"services: {name} is missing, flotteq.toml has services.{name}{_meant(name, there)}"
     for name in there:
-        if name not in settings.services:
+        # Without point-in-time recovery it has no container.
+        if name not in settings.services and name != RECEIVER:
             yield f"services.{name}: flotteq.toml has no such service{_meant(name, settings.services)}"
 
 

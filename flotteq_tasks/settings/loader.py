@@ -94,7 +94,7 @@ def _load(root: Path, environment: str | None, variables_: Mapping[str, str]) ->
     env, env_problems, hint = _env(root, name, _secret_names(merged))
     problems += env_problems
     if settings is not None:
-        settings = dataclasses.replace(settings, environment=name, root=root, env=env)
+        settings = dataclasses.replace(settings, environment=name, root=root, env=env).with_receiver()
         problems += [f"{merged.where(path)}: {message}" for path, message in checks.check(settings)]
     if settings is None or problems:
         raise SettingsError("\n".join(problems), hint=hint or "docs/SETTINGS.md describes every key")

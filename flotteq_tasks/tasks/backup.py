@@ -9,7 +9,7 @@ from invoke.exceptions import Exit
 from flotteq_tasks.tasks._app import ENV_HELP, ESCROW_HELP, JSON_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
-SET_HELP = "a set of `inv backup.list`, the beginning of its id, or latest"
+SET_HELP = "a set of `inv backup.list`, the beginning of its id, latest, or base: the newest base backup"
 
 
 def _take(parts: Sequence[str], what: str, env: str, *, json: bool, without_escrow: bool) -> None:
@@ -47,6 +47,19 @@ def all_(c: Context, *, without_escrow: bool = False, env: str = "", json: bool 
     _take(["db", "uploads", "certs"], "backup.all", env, json=json, without_escrow=without_escrow)
 
 
+@task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
+def base(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
+    """Take a base backup, for a restore to any later moment.
+
+    With [backup] pitr alone. Begins anew where the log was interrupted.
+    """
+    from flotteq_tasks.console.backup_results import show_taken
+    from flotteq_tasks.operations.backup.pitr import take
+
+    call = app(env, json=json)
+    show_taken(call.console, take(call.site, os.environ, without_escrow=without_escrow))
+
+
 @task(name="list", help={"copies": "ask the off-site repositories what they have", "env": ENV_HELP, "json": JSON_HELP})
 def list_(c: Context, *, copies: bool = False, env: str = "", json: bool = False) -> None:
     """List the sets: age, size, verified or not, where.
@@ -55,10 +68,12 @@ def list_(c: Context, *, copies: bool = False, env: str = "", json: bool = False
     """
     from flotteq_tasks.console.backup_results import show_sets
     from flotteq_tasks.operations.backup.copies import listed
+    from flotteq_tasks.operations.backup.pitr import reach
     from flotteq_tasks.operations.backup.sets import everywhere
 
     call = app(env, json=json)
-    show_sets(call.console, listed(call.site, "", os.environ) if copies else everywhere(call.site))
+    rows = listed(call.site, "", os.environ) if copies else everywhere(call.site)
+    show_sets(call.console, rows, reach(call.site))
 
 
 @task(
@@ -101,7 +116,7 @@ def copy(c: Context, *, to: str = "", env: str = "", json: bool = False) -> None
 @task(
     help={
         "copy": "a name of [backup.copies]; needed where there are several",
-        "set": "an id, the beginning of one, or latest: the newest there",
+        "set": "an id, the beginning of one, latest: the newest there, or base: the newest base backup",
         "env": ENV_HELP,
     }
 )
@@ -188,12 +203,13 @@ def status(c: Context, *, env: str = "", json: bool = False) -> None:
     Exit code 5 when one is older than [backup] of flotteq.toml promises.
     """
     from flotteq_tasks.console.backup_results import show_promises
+    from flotteq_tasks.operations.backup.pitr import checked
     from flotteq_tasks.operations.backup.sets import status
 
     call = app(env, json=json)
-    found = status(call.site)
-    show_promises(call.console, found)
-    if not all(one.kept for one in found):
+    found, log = status(call.site), checked(call.site)
+    show_promises(call.console, found, log)
+    if not all(one.kept for one in found) or (log and log.problem):
         raise Exit(code=5)
 
 

@@ -13,6 +13,7 @@ FROM_HELP = "a set of `inv backup.list`, the beginning of its id, latest, or pre
 @task(
     help={
         "from": FROM_HELP,
+        "to": "a moment instead of a set, such as 2026-11-22 14:03; UTC unless an offset follows",
         "skip-backup": "take no set of what is there first",
         "yes": YES_HELP,
         "env": ENV_HELP,
@@ -22,7 +23,8 @@ FROM_HELP = "a set of `inv backup.list`, the beginning of its id, latest, or pre
 def db(
     c: Context,
     *,
-    from_: str = "latest",
+    from_: str = "",
+    to: str = "",
     skip_backup: bool = False,
     yes: bool = False,
     env: str = "",
@@ -32,13 +34,13 @@ def db(
 
     What is there is backed up first; the set is restored beside it and compared with its manifest; both swap names.
     """
-    from flotteq_tasks.console.restore_results import question, show_restored
-    from flotteq_tasks.operations.backup.restore import preview, restore_db
+    from flotteq_tasks.console.restore_results import question_before, show_restored
+    from flotteq_tasks.operations.backup.restore import restore, source
 
     call = app(env, json=json)
-    found = preview(call.site, from_)
-    call.confirm(question(found, call.settings.environment), yes=yes, word=call.settings.database.name)
-    show_restored(call.console, restore_db(call.site, found.set, os.environ, skip_backup=skip_backup))
+    found = source(call.site, from_, to)
+    call.confirm(question_before(found, call.settings.environment), yes=yes, word=call.settings.database.name)
+    show_restored(call.console, restore(call.site, found, os.environ, skip_backup=skip_backup))
 
 
 def _tree(part: str, wanted: str, env: str, *, undo: bool, skip_backup: bool, yes: bool) -> None:

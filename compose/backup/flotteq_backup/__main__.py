@@ -1,6 +1,7 @@
 """The program's commands. Each holds the repository's lock, speaks its result as JSON and ends with its exit code."""
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -10,13 +11,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flotteq_backup import backup, copies, drill, manifest, metrics, restore, retention, trees
+from flotteq_backup import (
+    archive,
+    arguments,
+    backup,
+    copies,
+    drill,
+    manifest,
+    metrics,
+    postgres,
+    recover,
+    restore,
+    retention,
+    trees,
+    wal,
+)
 from flotteq_backup.copies import Copy
-from flotteq_backup.errors import FAILED, Empty, Failed, NotCopied, NotVerified, Unknown
+from flotteq_backup.errors import FAILED, Busy, Empty, Failed, NotCopied, NotVerified, Unknown
 from flotteq_backup.ledger import Ledger, alone
 from flotteq_backup.restic import Restic
 from flotteq_backup.say import say
 from flotteq_backup.settings import PARTS, Settings, give_credentials
+
+# Seconds.
+PATIENCE = 60
+# Words for a newest set.
+NEWEST = ("latest", "base", "pre-deploy")
 
 
 class Program:
@@ -32,6 +52,49 @@ class Program:
         """Take a set."""
         if given.quick:
             return self.run_quick(given)
+        return self._run(given, [part for part in PARTS if part in given.part])
+
+    def base(self, given: argparse.Namespace) -> Any:
+        """Take a set of the whole cluster, and store the log that leads on from it."""
+        entry = self._run(given, ["base"])
+        self.wal(given)
+        return entry
+
+    def wal(self, given: argparse.Namespace) -> Any:
+        """Store the received log, here and elsewhere."""
+        self.open()
+        with say.step("log") as note:
+            document = archive.push(self.settings, self.store)
+            note.text = f"{document['size'] >> 10} KiB, {document['added'] >> 10} KiB new"
+        self._measure_log(document["at"])
+        try:
+            archive.send(self.settings, self.store, document["snapshot"], given.to)
+        except Failed as error:
+            raise NotCopied(error.message, hint=error.hint, details=error.details) from error
+        return document
+
+    def _measure_log(self, stored: str) -> None:
+        slot = None
+        # A server that does not answer is what the measure says; the log is stored all the same.
+        with contextlib.suppress(Failed), postgres.Session(self.settings, "postgres") as session:
+            slot = wal.slot(session)
+        samples = metrics.of_log(slot, stored)
+        try:
+            metrics.write_file(metrics.PLACE, self.settings.name, f"{self.settings.name}-wal", samples)
+        except OSError as error:
+            say.warn(f"metrics: {error.strerror or error}")
+
+    def recover_db(self, given: argparse.Namespace) -> Any:
+        """Recover the cluster to a moment, and restore its database beside the live one."""
+        self.learn()
+        to = datetime.fromisoformat(given.to)
+        entry = recover.choose(self.ledger.sets().values(), to)
+        recovery = recover.Recovery(self.settings, self.store, entry, to)
+        with recovery.dump(self.document(dict(entry))) as (path, facts):
+            made = {"id": entry["id"], "parts": {"db": {"facts": facts}}}
+            return restore.Beside(self.settings, self.store, made, given.target, dump=path).make()
+
+    def _run(self, given: argparse.Namespace, parts: list[str]) -> Any:
         self.open()
         self.catch_up()
         left = backup.sweep(self.store)
@@ -39,7 +102,7 @@ class Program:
             say.warn(f"removed {len(left)} snapshots of a backup that did not end")
         self.learn()
         taking = backup.Taking(self.settings, self.store, self.ledger, given.reason, given.keep_days)
-        entry = taking.take(part for part in PARTS if part in given.part)
+        entry = taking.take(parts)
         try:
             copies.send_all(self.settings, self.store, self.ledger, given.to)
         except Failed as error:
@@ -66,6 +129,11 @@ class Program:
                 self.ledger.add("removed", id=name)
         with say.step("fetch") as note:
             found = copies.bring(self.store, away, copy, given.id, self.settings.name)
+            self.learn()
+            based = self.ledger.sets().get(found, {}).get("base")
+            if based:
+                archive.bring(self.store, away, based["stopped"])
+                archive.unpack(self.settings, self.store, based["chain"])
             note.text = found
         verified = self.verify(argparse.Namespace(id=found, data="", to=[]))
         if copy.name not in self.ledger.sets()[found].get("copies", ()):
@@ -216,14 +284,32 @@ class Program:
                 for one in going:
                     self.ledger.add("removed", id=one["id"])
                 note.text = f"{len(going)} sets"
+        if not given.dry_run:
+            self._trim()
         return {"keep": found.keep, "remove": found.remove, "dry_run": given.dry_run}
+
+    def _trim(self) -> None:
+        """Remove what no base backup needs of the received log."""
+        place = wal.folder(self.settings)
+        if not wal.chains(place):
+            return
+        bases = [one["base"] for one in self.ledger.sets().values() if one.get("base")]
+        with say.step("log") as note:
+            self.store.forget(archive.outdated(self.store, self.settings.place, bases))
+            note.text = f"{wal.trim(place, bases)} segments removed"
+            # Every snapshot of the log takes the place of the one before.
+            self.store.prune()
 
     def drill(self, given: argparse.Namespace) -> Any:
         """Restore a set where nobody uses it."""
         chosen = self.choose(given.id)
         started = time.monotonic()
         try:
-            found = drill.drill(self.settings, self.store, self.document(chosen))
+            document = self.document(chosen)
+            if "base" in document["parts"]:
+                found = recover.Recovery(self.settings, self.store, chosen).prove(document)
+            else:
+                found = drill.drill(self.settings, self.store, document)
         except Unknown:
             raise
         except Failed as error:
@@ -238,7 +324,7 @@ class Program:
         return found
 
     def choose(self, wanted: str, part: str = "") -> dict[str, Any]:
-        """A set by id, by the beginning of its id, or the newest verified one.
+        """A set by id, by the beginning of its id, or the newest verified one: of all, or the base backup.
 
         Raises:
             Unknown: there is none; those that exist are named.
@@ -246,17 +332,18 @@ class Program:
         self.learn()
         sets = [one for one in self.ledger.sets().values() if not part or part in one["parts"]]
         if wanted == "latest":
-            found = [one for one in sets if one.get("verified")]
+            # Not a copy of the cluster, which has a recovery of its own.
+            found = [one for one in sets if one.get("verified") and "base" not in one["parts"]]
+        elif wanted == "base":
+            found = [one for one in sets if one.get("verified") and "base" in one["parts"]]
         elif wanted == "pre-deploy":
             found = [one for one in sets if one.get("verified") and one["reason"].startswith("pre-deploy")]
         else:
             found = [one for one in sets if one["id"].startswith(wanted)]
-        if found and (len(found) == 1 or wanted in ("latest", "pre-deploy")):
+        if found and (len(found) == 1 or wanted in NEWEST):
             return found[-1]
         known = ", ".join(one["id"] for one in sets[-5:]) or "none"
-        what = (
-            "no verified set" if wanted in ("latest", "pre-deploy") else "no set" if not found else "more than one set"
-        )
+        what = "no verified set" if wanted in NEWEST else "no set" if not found else "more than one set"
         raise Unknown(f"{what} {wanted}{f' with {part}' if part else ''}", hint=f"the newest: {known}")
 
     def document(self, entry: dict[str, Any]) -> dict[str, Any]:
@@ -292,59 +379,21 @@ def _snapshots(entry: dict[str, Any]) -> list[str]:
     return [entry["manifest"], *(one["snapshot"] for one in entry["parts"].values())]
 
 
-def arguments() -> argparse.ArgumentParser:
-    """What the commands take."""
-    parser = argparse.ArgumentParser(prog="flotteq-backup", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="take a set")
-    run.add_argument("part", nargs="+", choices=PARTS)
-    run.add_argument("--reason", default="manual")
-    run.add_argument("--keep-days", type=int, default=0)
-    run.add_argument("--quick", action="store_true", help="before a deploy: the database alone, not read back")
-    volume = commands.add_parser("run-volume", help="take a set of one directory")
-    volume.add_argument("part")
-    volume.add_argument("--place", default="/src/volume")
-    volume.add_argument("--reason", default="manual")
-    volume.add_argument("--keep-days", type=int, default=0)
-    copy = commands.add_parser("copy", help="copy verified sets to other repositories")
-    fetch = commands.add_parser("fetch", help="bring a set back from another repository")
-    fetch.add_argument("id", nargs="?", default="latest")
-    verify = commands.add_parser("verify", help="read a set back and check the repository")
-    verify.add_argument("id", nargs="?", default="latest")
-    verify.add_argument(
-        "--data", default="", help="read this part of all data, such as 1/7 or 100%%; weekday: today's seventh"
-    )
-    away = commands.add_parser("elsewhere", help="say which sets other repositories have")
-    for command in (run, copy, fetch, verify, away):
-        command.add_argument("--to", type=Copy.read, action="append", default=[], help="another repository, as JSON")
-    for name, words in (
-        ("restore-tree", "restore files"), ("undo-tree", "take a restore of files back"),
-        ("finish-tree", "end a restore of files that was cut off"),
-    ):  # fmt: skip
-        tree = commands.add_parser(name, help=words)
-        tree.add_argument("part")
-        tree.add_argument("--place", default="/restore")
-        if name == "restore-tree":
-            tree.add_argument("id")
-    prune = commands.add_parser("prune", help="remove the sets that retention does not keep")
-    prune.add_argument("--dry-run", action="store_true")
-    prune.add_argument("--many", action="store_true")
-    trial = commands.add_parser("drill", help="restore a set where nobody uses it")
-    trial.add_argument("id", nargs="?", default="latest")
-    beside = commands.add_parser("restore-db", help="restore a database beside the live one")
-    beside.add_argument("id")
-    beside.add_argument("--target", required=True)
-    return parser
-
-
 def main(words: list[str], variables: dict[str, str]) -> int:
     """Run one command."""
-    given = arguments().parse_args(words)
+    given = arguments.parser().parse_args(words)
     settings, started, code = Settings.read(variables), time.monotonic(), 0
     try:
-        with alone(Path(settings.place)):
+        # Where a log is received, what stores it every few minutes holds the lock for some seconds.
+        with alone(Path(settings.place), PATIENCE if wal.folder(settings).is_dir() else 0):
             give_credentials(settings)
             say.result("ok", getattr(Program(settings), given.command.replace("-", "_"))(given))
+    except Busy as error:
+        if given.command == "wal":
+            say.result("ok", {"skipped": error.message})
+            return 0
+        say.result("failed", {"message": error.message, "hint": error.hint, "details": error.details})
+        code = error.code
     except Failed as error:
         say.result("failed", {"message": error.message, "hint": error.hint, "details": error.details})
         code = error.code

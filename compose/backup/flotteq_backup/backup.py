@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flotteq_backup import manifest, postgres
+from flotteq_backup import base, manifest, postgres
 from flotteq_backup.errors import Empty, Failed, NotVerified
 from flotteq_backup.ledger import Ledger, now
 from flotteq_backup.relay import Gate
@@ -64,7 +64,7 @@ class Taking:
             # The database first: every file that it names is in the set then.
             for part in wanted:
                 with say.step(part) as note:
-                    note.text = self._database() if part == "db" else self._tree(part)
+                    note.text = self._part(part)
             document = self._document()
             with say.step("manifest"):
                 if self.quick:
@@ -129,6 +129,16 @@ class Taking:
         self._add("db", saved, path=DUMP, database=settings.database, facts=facts)
         rows = sum(one[0] for one in facts["tables"].values())
         return f"{len(facts['tables'])} tables, {rows} rows, {saved.size >> 10} KiB stored in {seconds:.1f} s"
+
+    def _part(self, part: str) -> str:
+        return self._database() if part == "db" else self._cluster() if part == "base" else self._tree(part)
+
+    def _cluster(self) -> str:
+        began = time.monotonic()
+        saved, facts = base.take(self.settings, self.store, self._tags("base"))
+        self._add("base", saved, path=str(self.settings.place / base.FOLDER), complete=saved.complete, base=facts)
+        self.parts["base"]["owner"] = {"uid": 0, "gid": 0, "mode": 0o700}
+        return f"{saved.files} files, {saved.size >> 10} KiB checked and stored in {time.monotonic() - began:.1f} s"
 
     def _tree(self, part: str) -> str:
         path = self.settings.sources[part]
@@ -202,7 +212,11 @@ def sweep(store: Restic) -> list[str]:
     known = store.snapshots()
     whole = {tag for one in known if "part=manifest" in one.get("tags", ()) for tag in one["tags"]}
     left = [
-        str(one["id"]) for one in known if not whole & {tag for tag in one.get("tags", ()) if tag.startswith("run=")}
+        str(one["id"])
+        for one in known
+        # The received log belongs to no set.
+        if "part=wal" not in one.get("tags", ())
+        and not whole & {tag for tag in one.get("tags", ()) if tag.startswith("run=")}
     ]
     store.forget(left)
     return left

@@ -161,15 +161,17 @@ def bring(store: Restic, away: Restic, copy: Copy, wanted: str, name: str) -> st
     """Copy one set from another repository; return its id.
 
     Args:
-        wanted: an id, the beginning of one, or ``latest``.
+        wanted: an id, the beginning of one, ``latest``, or ``base`` for the newest base backup.
         name: project and environment that it must be of.
 
     Raises:
         Unknown: there is no such set there; the newest are named.
     """
     by_run = {_run(one): one for one in away.snapshots("part=manifest")}
-    found = [run for run in sorted(by_run) if wanted == "latest" or run.startswith(wanted)]
-    if not found or (len(found) > 1 and wanted != "latest"):
+    based = {_run(one) for one in away.snapshots("part=base")}
+    newest = {"latest": set(by_run) - based, "base": set(by_run) & based}
+    found = sorted(newest[wanted] if wanted in newest else (run for run in by_run if run.startswith(wanted)))
+    if not found or (len(found) > 1 and wanted not in newest):
         known = ", ".join(sorted(by_run)[-5:]) or "none"
         what = "more than one set" if found else "no set"
         raise Unknown(f"{what} {wanted} of {name} in {copy.name}", hint=f"the newest there: {known}")

@@ -38,7 +38,7 @@ def drill(settings: Settings, store: Restic, document: dict[str, Any], place: Pa
     """
     started = time.monotonic()
     rows = 0
-    with _empty(place) as here:
+    with empty(place) as here:
         if "db" in document["parts"]:
             with _server(here, settings.user) as socket:
                 own = dataclasses.replace(settings, server=socket)
@@ -59,7 +59,8 @@ def drill(settings: Settings, store: Restic, document: dict[str, Any], place: Pa
 
 
 @contextmanager
-def _empty(place: Path) -> Iterator[Path]:
+def empty(place: Path) -> Iterator[Path]:
+    """A directory for one trial; it is gone afterwards, and so is what an earlier one left."""
     here = place / "now"
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir(mode=0o755)
@@ -84,22 +85,35 @@ def _server(here: Path, user: str) -> Iterator[str]:
             ["postgres", "-D", str(data), *options], user="postgres", group="postgres", extra_groups=[],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        _wait(server)
+        wait_ready(server, limit=_START_LIMIT)
         note.text = "no network, no other user"
     try:
         yield SOCKET
     finally:
-        with contextlib.suppress(Failed):
-            _as_postgres(["pg_ctl", "stop", f"--pgdata={data}", "--mode=immediate", "--wait"])
-        process.kill(server)
+        stop(server, data)
 
 
-def _wait(server: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + _START_LIMIT
+def stop(server: "subprocess.Popen[bytes]", data: Path) -> None:
+    """End a server that nobody needs any more, with all its processes."""
+    with contextlib.suppress(Failed):
+        _as_postgres(["pg_ctl", "stop", f"--pgdata={data}", "--mode=immediate", "--wait"])
+    process.kill(server)
+
+
+def wait_ready(server: "subprocess.Popen[bytes]", *, limit: float) -> None:
+    """Wait until a server answers at its socket.
+
+    Args:
+        limit: seconds.
+
+    Raises:
+        Failed: it ended, or does not answer; it is gone.
+    """
+    end = time.monotonic() + limit
     while subprocess.run(["pg_isready", "-q", "-h", SOCKET], check=False, timeout=10).returncode != 0:
         if server.poll() is not None or time.monotonic() > end:
             process.kill(server)
-            raise Failed("the server of the drill did not start")
+            raise Failed("the server of the trial did not start")
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(0.1)
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -90,16 +91,25 @@ def _note(found: dict[str, Any], event: dict[str, Any]) -> None:
 
 
 @contextmanager
-def alone(place: Path) -> Iterator[None]:
+def alone(place: Path, patience: float = 0) -> Iterator[None]:
     """Hold the lock of the repository; the kernel gives it back however the program ends.
+
+    Args:
+        patience: seconds to wait for it.
 
     Raises:
         Busy: another one holds it.
     """
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (place / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy("another backup or restore runs", hint="wait for its end: inv lock.status") from None
+        end = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise Busy("another backup or restore runs", hint="wait for its end: inv lock.status") from None
+                time.sleep(0.2)
+            else:
+                break
         yield

@@ -56,7 +56,9 @@ def entry(document: dict[str, Any], *, verified: bool, seconds: float) -> dict[s
     parts = document["parts"]
     release = document["release"]
     facts = parts.get("db", {}).get("facts", {})
+    based = {"base": parts["base"]["base"]} if "base" in parts else {}
     return {
+        **based,
         "rows": {name: one[0] for name, one in facts.get("tables", {}).items()},
         "on_disk": facts.get("size", 0),
         "id": document["id"],

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from flotteq_backup.wal import Slot
+
 # Mounted where [backup] metrics of flotteq.toml names a directory.
 PLACE = Path("/metrics")
 _HELP = {
@@ -20,6 +22,9 @@ _HELP = {
     "flotteq_backup_last_drill_ok": "Whether that set was whole.",
     "flotteq_backup_drill_rto_seconds": "How long that restore took.",
     "flotteq_backup_free_bytes": "Free bytes beside the host's repository.",
+    "flotteq_wal_received": "Whether somebody receives the write-ahead log without a gap.",
+    "flotteq_wal_lag_bytes": "What the server keeps of it because it has not been received.",
+    "flotteq_wal_last_stored_timestamp_seconds": "When the received log went to the repository last.",
     "flotteq_backup_job_last_end_timestamp_seconds": "When a command of the backup program last ended.",
     "flotteq_backup_job_exit_code": "Its exit code.",
     "flotteq_backup_job_duration_seconds": "How long it took.",
@@ -65,6 +70,22 @@ def of_sets(sets: Iterable[Mapping[str, Any]], free: int) -> Iterator[Sample]:
     yield Sample("flotteq_backup_free_bytes", {}, free)
 
 
+def of_log(slot: Slot | None, stored: str) -> list[Sample]:
+    """What is known of the received log. Pure.
+
+    Args:
+        slot: None: there is none, or the server does not answer.
+        stored: when it was stored last, ISO 8601.
+    """
+    received = slot is not None and slot.active and not slot.lost
+    lag = [Sample("flotteq_wal_lag_bytes", {}, slot.lag)] if slot else []
+    return [
+        Sample("flotteq_wal_received", {}, int(received)),
+        *lag,
+        Sample("flotteq_wal_last_stored_timestamp_seconds", {}, _seconds(stored)),
+    ]
+
+
 def of_job(job: str, end: float, code: int, seconds: float) -> list[Sample]:
     """How a command ended. Pure.
 
@@ -107,10 +128,17 @@ def write(place: Path, name: str, backups: Path, sets: Iterable[Mapping[str, Any
     free = shutil.disk_usage(backups).free
     files = {f"{name}-backup": of_sets(sets, free), f"{name}-backup-{job[0].labels['job']}": job}
     for stem, samples in files.items():
-        temporary = place / f".{stem}.next"
-        temporary.write_text(text(name, samples))
-        temporary.chmod(0o644)
-        os.replace(temporary, place / f"{stem}.prom")
+        write_file(place, name, stem, samples)
+
+
+def write_file(place: Path, name: str, stem: str, samples: Iterable[Sample]) -> None:
+    """Write one file in one step; nothing happens where the collector's directory is not mounted."""
+    if not place.is_dir():
+        return
+    temporary = place / f".{stem}.next"
+    temporary.write_text(text(name, samples))
+    temporary.chmod(0o644)
+    os.replace(temporary, place / f"{stem}.prom")
 
 
 def _seconds(moment: str) -> float:

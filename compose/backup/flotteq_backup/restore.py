@@ -3,7 +3,7 @@
 import contextlib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,15 @@ class Beside:
     Args:
         document: the set's manifest.
         target: its name; dropped when anything is not as it must be.
+        dump: the dump, where there is one already; otherwise it comes from the repository.
     """
 
-    def __init__(self, settings: Settings, store: Restic, document: dict[str, Any], target: str) -> None:
+    def __init__(
+        self, settings: Settings, store: Restic, document: dict[str, Any], target: str, dump: Path | None = None
+    ) -> None:
         self.settings, self.store, self.document, self.target = settings, store, document, target
         self.one = document["parts"]["db"]
+        self.dump = dump
 
     def make(self) -> dict[str, Any]:
         """Restore and compare; return its name and what is in it.
@@ -94,7 +98,7 @@ class Beside:
 
     def _fill(self, admin: postgres.Session) -> dict[str, Any]:
         settings = self.settings
-        with dump_file(settings, self.store, self.one, self.document["id"]) as path, say.step("restore beside") as note:
+        with self._dump() as path, say.step("restore beside") as note:
             self._leave_room()
             postgres.create(admin, self.target, self.one["facts"], settings.user)
             words = postgres.restore_words(settings, self.target, path)
@@ -123,6 +127,11 @@ class Beside:
                 "stopped",
                 hint="inv prune, inv restore.finalize, or more disk",
             )
+
+    def _dump(self) -> AbstractContextManager[Path]:
+        if self.dump is not None:
+            return nullcontext(self.dump)
+        return dump_file(self.settings, self.store, self.one, self.document["id"])
 
     def _take_over(self, admin: postgres.Session) -> None:
         """The live database's own settings go over to the restored one."""

@@ -16,13 +16,17 @@ _PERIODS = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m", "yearly"
 
 @dataclass(frozen=True)
 class Keep:
-    """How many are kept: the last ones, and one of each of so many days, weeks, months, years."""
+    """How many are kept: the last ones, and one of each of so many days, weeks, months, years.
+
+    Of base backups only the last ``bases``: the log since the oldest of them is kept as well.
+    """
 
     last: int = 3
     daily: int = 7
     weekly: int = 5
     monthly: int = 12
     yearly: int = 2
+    bases: int = 3
 
 
 @dataclass
@@ -53,8 +57,10 @@ def plan(sets: Sequence[Mapping[str, Any]], keep: Keep, now: datetime) -> Plan:
             stay(one, f"kept for {one['keep_days']} days")
     for part in sorted({part for one in sets for part in one["parts"]}):
         good = [one for one in reversed(sets) if one.get("verified") and part in one["parts"]]
-        for one in good[: max(1, keep.last)]:
+        for one in good[: max(1, keep.bases if part == "base" else keep.last)]:
             stay(one, f"last of {part}")
+        if part == "base":
+            continue
         for period, form in _PERIODS.items():
             newest: dict[str, Mapping[str, Any]] = {}
             for one in good:

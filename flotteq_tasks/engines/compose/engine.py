@@ -21,7 +21,7 @@ from flotteq_tasks.host.base import Done, Host
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import Release
-from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.model.stack import RECEIVER, Settings
 
 LOG_LINES = 50
 # No line of JSON or of hashes is this.
@@ -143,6 +143,9 @@ class ComposeEngine:
             if spec.kind == "job":
                 if _digest_of(release, service) != _digest_of(facts.release, service):
                     found.append(Change(service, "image"))
+                continue
+            if service == RECEIVER and service not in release.images:
+                # An earlier release from before it runs again: what receives goes on.
                 continue
             instances = [one for one in facts.of(service) if one.running]
             if not instances:

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from flotteq_tasks.host.base import Done, File
 from flotteq_tasks.model.errors import SettingsError
 from flotteq_tasks.model.release import Release
-from flotteq_tasks.model.stack import Settings, variable
+from flotteq_tasks.model.stack import RECEIVER, Settings, variable
 from flotteq_tasks.rendering import resources
 from flotteq_tasks.settings import envfile
 
@@ -56,9 +56,11 @@ def environment(settings: Settings, release: Release) -> dict[str, str]:
 
 
 def backup_variables(settings: Settings) -> dict[str, str]:
-    """What the job that backs up is told."""
+    """What the job that backs up is told, and whether there is a receiver of the write-ahead log."""
     backup = settings.backup
+    receiver = {f"{variable(RECEIVER, 'replicas')}": "1", variable(RECEIVER, "slot_mb"): str(backup.pitr_slot_mb)}
     return {
+        **(receiver if backup.pitr else {}),
         "BACKUP_NAME": f"{settings.project.name}-{settings.environment}",
         "BACKUP_DIRECTORY": settings.project.backups,
         "BACKUP_FLOOR": str(backup.min_bytes),

@@ -9,7 +9,7 @@ from flotteq_tasks.model.backup import Away, BackupSet, joined
 from flotteq_tasks.model.errors import SecretError, SettingsError
 from flotteq_tasks.model.stack import CopySettings
 from flotteq_tasks.operations.backup.job import run_job
-from flotteq_tasks.operations.backup.sets import everywhere, prepare
+from flotteq_tasks.operations.backup.sets import RESTORING, everywhere, prepare
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import locked
 from flotteq_tasks.operations.names import unknown
@@ -137,7 +137,9 @@ def fetch(site: Site, name: str, wanted: str, variables: Mapping[str, str]) -> d
     with locked(site, holder(f"backup.fetch {wanted}", variables)) as keeper:
         prepare(site)
         there = elsewhere(site, names)
-        found = run_job(site, ["fetch", wanted, *there.words], volumes=there.volumes)
+        # A base backup brings the log along, whose segments belong to the receiver.
+        owners = RESTORING if site.settings.backup.pitr else ()
+        found = run_job(site, ["fetch", wanted, *there.words], volumes=there.volumes, capabilities=owners)
         keeper.write("backup.fetch", id=found["id"], source=names[0])
     return found
 

@@ -1,12 +1,15 @@
 """What stands between this host and a restore, each with its fix."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from statistics import median
 
 from flotteq_tasks.commands import backup as scripts
+from flotteq_tasks.commands.pitr import SLOT
 from flotteq_tasks.model.backup import PARTS, BackupSet
+from flotteq_tasks.model.stack import RECEIVER
 from flotteq_tasks.operations import schedule
-from flotteq_tasks.operations.backup import escrow, sets
+from flotteq_tasks.operations.backup import escrow, pitr, sets
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.doctor import Finding
 
@@ -28,6 +31,7 @@ def findings(site: Site) -> list[Finding]:
         _escrow(site, facts.secrets),
         *_ages(site),
         *sizes(sets.sets(site)),
+        *_log(site),
     ]
 
 
@@ -117,6 +121,21 @@ def sizes(rows: Sequence[BackupSet]) -> Iterator[Finding]:
             f"size of {part}", f"{newest >> 10} KiB, usually {usual >> 10}", ok=usual * LEAST <= newest <= usual * MOST,
             fix=f"look at what is in {part}: a set may be whole, and its source half empty",
         )  # fmt: skip
+
+
+def _log(site: Site) -> Iterator[Finding]:
+    """Of point-in-time recovery; a slot that nobody reads is found where it is off, too."""
+    found = pitr.log(site)
+    if not site.settings.backup.pitr:
+        if found.status:
+            yield Finding(
+                "slot", "point-in-time recovery is off, its slot is there: it keeps WAL that nobody reads", ok=False,
+                fix=f"""inv psql --command "select pg_drop_replication_slot('{SLOT}')\"""",
+            )  # fmt: skip
+        return
+    problem = found.problem(datetime.now(UTC))
+    fix = "inv backup.base" if found.status in ("", "lost") else f"inv logs --service {RECEIVER}, inv schedule.list"
+    yield Finding("log", problem or f"received and stored, {found.lag >> 10} KiB behind", ok=not problem, fix=fix)
 
 
 def _ages(site: Site) -> Iterator[Finding]:

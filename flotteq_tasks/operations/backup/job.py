@@ -50,16 +50,25 @@ class _Heard:
 
 
 def job_command(
-    site: Site, words: Iterable[str], *, capabilities: Iterable[str] = (), volumes: Iterable[str] = ()
+    site: Site,
+    words: Iterable[str],
+    *,
+    capabilities: Iterable[str] = (),
+    volumes: Iterable[str] = (),
+    name: str = "",
 ) -> Command:
-    """The command line on the host: a container of a fixed name, so that a leftover is found and removed."""
+    """The command line on the host: a container of a fixed name, so that a leftover is found and removed.
+
+    Args:
+        name: its end, for one that runs beside another.
+    """
     service = site.settings.backup.service
     if service not in site.settings.services:
         raise SettingsError(
             f'flotteq.toml has no services.{service} of kind "job": there is nothing that could back up',
             hint="docs/SETTINGS.md, [backup]",
         )
-    name = f"{site.settings.project.name}-{service}"
+    name = f"{site.settings.project.name}{name or f'-{service}'}"
     metrics = site.settings.backup.metrics
     volumes = [*volumes, *([f"{metrics}:/metrics"] if metrics else [])]
     run = site.engine.containers.run(service, words, name=name, capabilities=capabilities, volumes=volumes)

@@ -10,9 +10,10 @@ from flotteq_tasks.model.backup import BackupSet, choose
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, UsageError
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
-from flotteq_tasks.operations.backup import trees
+from flotteq_tasks.operations.backup import pitr, trees
 from flotteq_tasks.operations.backup.job import run_job
-from flotteq_tasks.operations.backup.sets import database_disk, everywhere, take_locked
+from flotteq_tasks.operations.backup.pitr import Moment
+from flotteq_tasks.operations.backup.sets import RESTORING, database_disk, everywhere, take_locked
 from flotteq_tasks.operations.backup.swap import Exchange, Restored, databases
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
@@ -50,6 +51,30 @@ def preview(site: Site, wanted: str) -> Preview:
     return Preview(chosen, chosen.hours(datetime.now(UTC)), differ)
 
 
+def source(site: Site, wanted: str, to: str) -> Preview | Moment:
+    """What a person wants to restore; nothing is changed.
+
+    Args:
+        wanted: a set; empty: the newest verified one.
+        to: a moment instead.
+
+    Raises:
+        UsageError: both, or there is no such set or moment.
+    """
+    if wanted and to:
+        raise UsageError("--from and --to exclude each other: a set, or a moment", hint="inv backup.list")
+    return pitr.choose(site, to) if to else preview(site, wanted or "latest")
+
+
+def restore(
+    site: Site, found: Preview | Moment, variables: Mapping[str, str], *, skip_backup: bool = False
+) -> Restored:
+    """Restore the database from what ``source`` has found; see ``restore_db`` and ``restore_moment``."""
+    if isinstance(found, Moment):
+        return restore_moment(site, found, variables, skip_backup=skip_backup)
+    return restore_db(site, found.set, variables, skip_backup=skip_backup)
+
+
 def restore_db(site: Site, chosen: BackupSet, variables: Mapping[str, str], *, skip_backup: bool = False) -> Restored:
     """Restore a set's database.
 
@@ -59,10 +84,28 @@ def restore_db(site: Site, chosen: BackupSet, variables: Mapping[str, str], *, s
     Raises:
         FlotteqError: 1 or 3: the live database is as it was; 4: it is not, and a person is needed.
     """
-    with locked(site, holder(f"restore.db {chosen.id}", variables)) as keeper:
-        run = _Restore(site, keeper, chosen, repair(site, keeper), skip_backup)
+    return _restore(site, chosen, chosen.id, variables, skip_backup=skip_backup)
+
+
+def restore_moment(site: Site, chosen: Moment, variables: Mapping[str, str], *, skip_backup: bool = False) -> Restored:
+    """Restore the database as it was at a moment: recovered in a server of its own, then like any other restore.
+
+    Args:
+        skip_backup: as of ``restore_db``.
+
+    Raises:
+        FlotteqError: as of ``restore_db``; 2: the moment cannot be reached.
+    """
+    return _restore(site, chosen.base, chosen.name, variables, skip_backup=skip_backup, to=chosen.to.isoformat())
+
+
+def _restore(
+    site: Site, chosen: BackupSet, name: str, variables: Mapping[str, str], *, skip_backup: bool, to: str = ""
+) -> Restored:
+    with locked(site, holder(f"restore.db {name}", variables)) as keeper:
+        run = _Restore(site, keeper, chosen, repair(site, keeper), skip_backup, name, to)
         run_steps(run.steps(), site.report, keeper)
-        keeper.last_words("restored", set=chosen.id, before=run.kept)
+        keeper.last_words("restored", set=name, before=run.kept)
     return run.exchange.done
 
 
@@ -72,13 +115,15 @@ class _Restore:
     keeper: Keeper
     chosen: BackupSet
     facts: Facts
-    skip_backup: bool = False
+    skip_backup: bool
+    name: str
+    to: str
     exchange: Exchange = field(init=False)
 
     def __post_init__(self) -> None:
         live, stamp = self.site.settings.database.name, f"{datetime.now(UTC):%Y%m%d%H%M%S}"
         self.target, self.kept = f"{live[:NAME]}_restored_{stamp}", f"{live[:NAME]}_before_{stamp}"
-        self.exchange = Exchange(self.site, self.facts, Restored(self.chosen.id, live, self.kept), next=self.target)
+        self.exchange = Exchange(self.site, self.facts, Restored(self.name, live, self.kept), next=self.target)
 
     def steps(self) -> list[Step]:
         """Until the swap the live database is only read."""
@@ -94,10 +139,12 @@ class _Restore:
 
         A Postgres whose disk is full stops for everybody: it is not left to find out.
         """
-        wanted = int(self.chosen.on_disk * 1.2) + min(self.chosen.on_disk, LOG)
+        # A base backup is the whole cluster: the database is not larger. It is recovered and then dumped.
+        size = self.chosen.parts["base"] if self.to else self.chosen.on_disk
+        wanted = int(size * 1.2) + min(size, LOG)
         place = self.site.settings.project.backups
         if "same-disk" in self.site.host.run(scripts.look(place)).out.split():
-            wanted += self.chosen.parts["db"]
+            wanted += 2 * size if self.to else self.chosen.parts["db"]
         if self.facts.disk_free < wanted:
             raise PreflightFailed(
                 f"{self.site.host.name}: a restore beside the live database needs {wanted >> 20} MiB, "
@@ -111,17 +158,19 @@ class _Restore:
         if self.skip_backup:
             note.text = "skipped (--skip-backup)"
             return
-        reason = f"pre-restore of {self.chosen.id}"
+        reason = f"pre-restore of {self.name}"
         note.text = take_locked(
             self.site, self.keeper, ["db"], reason=reason, keep_days=self.site.settings.backup.keep_pre_deploy_days
         ).id
 
     def fill(self, note: StepNote) -> None:
-        """Fill a database beside the live one and compare it with the manifest."""
+        """Fill a database beside the live one and compare it with the manifest, or with the recovered one."""
         self.exchange.mark(note)
-        words = ["restore-db", self.chosen.id, f"--target={self.target}"]
-        found = run_job(self.site, words, volumes=database_disk(self.site))
-        note.text = f"{found['tables']} tables, {found['rows']} rows, as in the manifest"
+        words, more = ["restore-db", self.chosen.id, f"--target={self.target}"], ()
+        if self.to:
+            words, more = ["recover-db", f"--to={self.to}", f"--target={self.target}"], RESTORING
+        found = run_job(self.site, words, capabilities=more, volumes=database_disk(self.site))
+        note.text = f"{found['tables']} tables, {found['rows']} rows, as in the {'log' if self.to else 'manifest'}"
 
     def drop(self) -> None:
         """Remove the database that nobody uses."""

@@ -169,4 +169,5 @@ def status(site: Site, *, now: datetime | None = None) -> list[Promise]:
 def hours(site: Site) -> dict[str, int]:
     """How old a set of each part may become."""
     backup = site.settings.backup
-    return {"db": backup.db_hours, "uploads": backup.uploads_hours, "certs": backup.certs_hours}
+    based = {"base": backup.base_hours} if backup.pitr else {}
+    return {**based, "db": backup.db_hours, "uploads": backup.uploads_hours, "certs": backup.certs_hours}

@@ -30,6 +30,8 @@ def named(left: Mapping[str, str]) -> str:
     """What the word says that was left."""
     if left.get("part"):
         return f"a {left['what']} of {left['part']}"
+    if left.get("set", "").endswith(" UTC"):
+        return f"a restore to {left['set']}"
     return f"a restore of set {left['set']}" if left.get("set") else "a restore.undo"
 
 

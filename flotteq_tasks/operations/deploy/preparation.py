@@ -15,6 +15,7 @@ from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release, release_id
 from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.operations import edge_check, edge_files, images, preflight, secret_store
+from flotteq_tasks.operations.backup import pitr
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy.request import DeployRequest
 from flotteq_tasks.operations.names import known_services
@@ -57,7 +58,7 @@ class Preparation:
         """Whether the version is live and neither a container nor a file has to change."""
         live = self.facts.release
         same = live is not None and (live.version, live.files) == (self.release.version, self.release.files)
-        return same and not self.changed and not self.edge
+        return same and not self.changed and not self.edge and not pitr.is_left(self.site, self.facts)
 
     @property
     def overlap(self) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from flotteq_tasks.commands import nginx, postgres, rollout, waiting
 from flotteq_tasks.model.stack import Service
 from flotteq_tasks.operations import assets, edge_files, releases
-from flotteq_tasks.operations.backup import predeploy
+from flotteq_tasks.operations.backup import pitr, predeploy
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.deploy.preparation import Preparation, rehearsed
 from flotteq_tasks.operations.deploy.request import DeployRequest
@@ -35,11 +35,14 @@ def commands(prepared: Preparation) -> Iterator[tuple[str, str]]:
     What only the rollout itself learns stands in capitals: ids of new containers, old workers of nginx.
     """
     settings, changed = prepared.site.settings, [one.service for one in prepared.changed]
-    fixed = [name for name in changed if settings.services[name].kind not in ("rolling", "job")]
     rolling = [name for name in settings.of_kind("rolling") if name in changed]
     yield from _files(prepared, rolling)
-    if fixed:
-        yield "services", str(prepared.site.engine.starting(fixed, replace=True))
+    for kind in ("stateful", "tool", "edge"):
+        names = [name for name in settings.services if settings.services[name].kind == kind and name in changed]
+        if kind == "tool" and settings.backup.pitr:
+            yield "services", str(pitr.preparation(prepared.site))
+        if names:
+            yield "services", str(prepared.site.engine.starting(names, replace=True))
     yield from _data(prepared)
     # One after the other: each service's turn is what all of them do together otherwise.
     for names in [[name] for name in rolling] if prepared.surge == "one" else [rolling]:
@@ -107,6 +110,8 @@ def _watch(prepared: Preparation, rolling: list[str]) -> Iterator[tuple[str, str
         *site.engine.retirement(old),
     ]:
         yield "clean up", str(command)
+    if pitr.is_left(site, prepared.facts):
+        yield "clean up", str(pitr.removal(site))
     yield "clean up", "remove what retention does not keep: inv disk shows it"
 
 

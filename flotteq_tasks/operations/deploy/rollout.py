@@ -10,6 +10,7 @@ from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Instance
 from flotteq_tasks.model.release import Release
+from flotteq_tasks.model.stack import RECEIVER
 from flotteq_tasks.operations import (
     assets,
     database,
@@ -20,6 +21,7 @@ from flotteq_tasks.operations import (
     secret_store,
     verification,
 )
+from flotteq_tasks.operations.backup import pitr
 from flotteq_tasks.operations.deploy.preparation import Preparation
 from flotteq_tasks.operations.deploy.surge import Turn, check_containers
 from flotteq_tasks.operations.probing import Tally
@@ -100,6 +102,8 @@ class Rollout:
         ]
         for kind in ("stateful", "tool", "edge"):
             names = [name for name in fixed if self.settings.services[name].kind == kind]
+            if kind == "tool" and self.settings.backup.pitr:
+                pitr.prepare(self.site)
             if names:
                 self.engine.start(names, replace=True)
         note.text = ", ".join(fixed) or "all running"
@@ -109,11 +113,19 @@ class Rollout:
         live = self.facts.release
         known = {one.service for one in self.facts.instances}
         fixed = {name for name, service in self.settings.services.items() if service.kind != "rolling"}
+        if self.settings.backup.pitr and RECEIVER not in known and self.settings.database.service in known:
+            # With its slot, which nobody would read.
+            pitr.remove(self.site)
         self.engine.retire(one for one in self.engine.facts().instances if one.service in fixed - known)
         replaced = [change.service for change in self.prepared.changed if change.service in fixed & known]
         if live and replaced:
             self.engine.activate(live.id)
-            self.engine.start(replaced, replace=True)
+            if RECEIVER in replaced:
+                # It is not waited for: where the database's password is put back, too, that comes later.
+                self.site.host.run(self.engine.starting([RECEIVER], replace=True), timeout=180)
+                replaced.remove(RECEIVER)
+            if replaced:
+                self.engine.start(replaced, replace=True)
 
     def backup(self, note: StepNote) -> None:
         """Dump the database before anything reads or changes it."""
@@ -223,6 +235,8 @@ class Rollout:
                     *edge_files.drain_commands(self.site, self.workers),
                     *self.engine.retirement(self.old),
                 ]
+                if pitr.is_left(self.site, self.facts):
+                    pitr.remove(self.site)
                 seconds = self.settings.deploy.drain
                 if self.stock:
                     retention.sweep(self.site, retention.found(self.site, self.stock, self.release), first, seconds)

@@ -10,7 +10,19 @@ import pytest
 from unit_support import execute, fake_program, shellcheck
 
 import flotteq_tasks.commands
-from flotteq_tasks.commands import batch, certbot, facts, keeper, nginx, postgres, redis, rollout, swapping, waiting
+from flotteq_tasks.commands import (
+    batch,
+    certbot,
+    facts,
+    keeper,
+    nginx,
+    pitr,
+    postgres,
+    redis,
+    rollout,
+    swapping,
+    waiting,
+)
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.model.stack import Database, Project
@@ -43,6 +55,9 @@ COMMANDS = {
     "maintenance": nginx.maintenance_on("/d"),
     "swap": swapping.swap(PROJECT, DATABASE, APPLICATION, next="n", kept="k"),
     "settle": swapping.settle(PROJECT, DATABASE, APPLICATION, next="n", kept="k"),
+    "pitr prepare": pitr.prepare(PROJECT, DATABASE, megabytes=1),
+    "pitr remove": pitr.remove(PROJECT, DATABASE, receiver="r"),
+    "pitr look": pitr.look(PROJECT, DATABASE),
     "certificate in use": certbot.current("/d"),
     "certificate point": certbot.point("/d", "rel-1"),
     "certificate discard": certbot.discard("/d", "rel-1"),
@@ -52,7 +67,7 @@ MODULES = [
     for found in pkgutil.iter_modules(flotteq_tasks.commands.__path__)
 ]
 # The list of container ids is split on purpose.
-IGNORED = dict.fromkeys(("facts", "swap", "settle"), "SC2086")
+IGNORED = dict.fromkeys(("facts", "swap", "settle", "pitr remove"), "SC2086")
 
 
 def scripts_of(module: object) -> Iterator[tuple[str, str]]:

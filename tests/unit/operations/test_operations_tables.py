@@ -445,6 +445,9 @@ ACTIVE = {"core": ("fleet-core-1",), "web-app": ("fleet-web-app-1",)}
 SERVING = (instance("core"), instance("web-app"), instance("store"), instance("front"))
 STRAY, ONE_OFF = instance("core", 2), instance("core", 3, oneoff=True)
 
+# It runs beside whatever holds the lock.
+STORES = instance("backup", name="fleet-wal-store", oneoff=True)
+
 
 @pytest.mark.parametrize(
     ("instances", "left"),
@@ -452,10 +455,11 @@ STRAY, ONE_OFF = instance("core", 2), instance("core", 3, oneoff=True)
         (SERVING, []),
         ((*SERVING, STRAY), ["fleet-core-2"]),
         ((*SERVING, ONE_OFF), ["fleet-core-3"]),
+        ((*SERVING, STORES), []),
         ((*SERVING, instance("store", 2)), []),
         ((*SERVING, instance("core", 2, state="exited")), ["fleet-core-2"]),
     ],
-    ids=["none", "container", "one-off", "no rolling service", "stopped"],
+    ids=["none", "container", "one-off", "stores the log", "no rolling service", "stopped"],
 )
 def test_containers_that_serve_nobody(instances: tuple[Instance, ...], left: list[str]) -> None:
     facts = _facts(instances=instances, active=ACTIVE)
