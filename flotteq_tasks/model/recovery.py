@@ -82,9 +82,9 @@ class Log:
     bound: int = 0
     minutes: int = 15
 
-    def problem(self, now: datetime) -> str:
+    def problem(self, sets: Iterable[BackupSet], now: datetime) -> str:
         """What of the promise is not kept; empty: nothing."""
-        return self._receiving() or self._storing(now)
+        return self._receiving() or self._leading(sets) or self._storing(now)
 
     def _receiving(self) -> str:
         if not self.system:
@@ -98,6 +98,12 @@ class Log:
         if self.lag > self.bound // 2:
             return f"the receiver is {self.lag >> 20} MiB behind, {self.bound >> 20} MiB are kept for it"
         return ""
+
+    def _leading(self, sets: Iterable[BackupSet]) -> str:
+        live = self.chains[-1][0] if self.chains else ""
+        if any(one.verified and one.base.get("chain") == live for one in sets):
+            return ""
+        return "no base backup leads on to the log that is received: inv backup.base"
 
     def _storing(self, now: datetime) -> str:
         if self.stored is None:

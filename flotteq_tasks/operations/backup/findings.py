@@ -133,8 +133,12 @@ def _log(site: Site) -> Iterator[Finding]:
                 fix=f"""inv psql --command "select pg_drop_replication_slot('{SLOT}')\"""",
             )  # fmt: skip
         return
-    problem = found.problem(datetime.now(UTC))
-    fix = "inv backup.base" if found.status in ("", "lost") else f"inv logs --service {RECEIVER}, inv schedule.list"
+    problem = found.problem(sets.sets(site), datetime.now(UTC))
+    fix = (
+        "inv backup.base"
+        if found.status in ("", "lost") or "base" in problem
+        else f"inv logs --service {RECEIVER}, inv schedule.list"
+    )
     yield Finding("log", problem or f"received and stored, {found.lag >> 10} KiB behind", ok=not problem, fix=fix)
 
 

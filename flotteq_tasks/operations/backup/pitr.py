@@ -84,9 +84,10 @@ def checked(site: Site, *, now: datetime | None = None) -> Checked | None:
     """Whether the log is received and stored as promised; None without point-in-time recovery."""
     if not site.settings.backup.pitr:
         return None
-    found, present = log(site), now or datetime.now(UTC)
+    found, known, present = log(site), sets(site), now or datetime.now(UTC)
     stored = found.stored.isoformat(timespec="seconds") if found.stored else ""
-    return Checked(found.problem(present), stored, found.lag, tuple(recovery.windows(sets(site), found, present)))
+    reach = tuple(recovery.windows(known, found, present))
+    return Checked(found.problem(known, present), stored, found.lag, reach)
 
 
 def take(site: Site, variables: Mapping[str, str], *, without_escrow: bool = False) -> BackupSet:
