@@ -147,6 +147,15 @@ def test_a_set_comes_back_by_the_beginning_of_its_id_or_as_the_newest() -> None:
     assert "20261102T0" in caught.value.hint
 
 
+def test_the_newest_set_is_no_base_backup_which_has_a_word_of_its_own() -> None:
+    away = stored("20261101T0")
+    away.known += [
+        {"id": f"20261102T0-{part}", "tags": ["run=20261102T0", f"part={part}"]} for part in ("base", "manifest")
+    ]
+    for wanted, run in (("latest", "20261101T0"), ("base", "20261102T0")):
+        assert copies.bring(Away(), away, SFTP, wanted, "fleet") == run  # type: ignore[arg-type]
+
+
 def test_a_set_that_came_back_is_known_there(tmp_path: Path) -> None:
     """Here it has other snapshots than there, and both have others than where it was taken."""
     away, here = Away(), Away()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flotteq_backup import archive, base, metrics, receive, recover, retention, wal
+from flotteq_backup import archive, backup, base, metrics, receive, recover, retention, wal
 from flotteq_backup.errors import Failed, Unknown
 from flotteq_backup.settings import Settings as Job
 from unit_support import fake_program
@@ -176,6 +176,18 @@ def test_the_newest_log_of_every_day_comes_back_from_elsewhere() -> None:
     store: Any = Store({})
     archive.bring(store, Store(TIMES), "2026-11-20T01:00:00+00:00")  # type: ignore[arg-type]
     assert store.copied == ["late", "next"]
+
+
+def test_what_an_interrupted_run_left_is_removed_and_the_log_stays() -> None:
+    class Left:
+        def snapshots(self) -> list[dict[str, Any]]:
+            tags = {"whole": ["run=a", "part=db"], "manifest": ["run=a", "part=manifest"], "left": ["run=b", "part=db"]}
+            return [{"id": name, "tags": one} for name, one in {**tags, "log": ["part=wal"]}.items()]
+
+        def forget(self, ids: list[str]) -> None:
+            assert ids == ["left"]
+
+    assert backup.sweep(Left()) == ["left"]  # type: ignore[arg-type]
 
 
 def test_log_from_before_every_base_backup_is_outdated_but_never_the_newest(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ import pytest
 from deploy_world import World
 from unit_support import instance
 
+from flotteq_tasks.engines.base import Change, Staged
+from flotteq_tasks.engines.compose.engine import ComposeEngine
 from flotteq_tasks.model.errors import PutBack, Unhealthy, UsageError
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release
-from flotteq_tasks.model.stack import RECEIVER, BackupSettings
+from flotteq_tasks.model.stack import RECEIVER, BackupSettings, Service, ServiceBuild
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import verification
 from flotteq_tasks.operations.backup import pitr
@@ -107,3 +109,16 @@ def test_a_moment_without_its_log_is_refused_before_the_host_is_asked(world: Wor
     with pytest.raises(UsageError, match="is no moment"):
         source(world.site, "", "noon")
     assert world.host.transcript == []
+
+
+def test_an_earlier_release_from_before_it_leaves_the_receiver_alone(world: World) -> None:
+    on(world)
+    job = Service("job", "fleet-backup", build=ServiceBuild("compose/backup"))
+    settings = replace(world.site.settings, services={"backup": job}).with_receiver()
+    engine = ComposeEngine(world.host, settings)
+    known = {"backup": "image", RECEIVER: "image"}
+    release = Release("r1", "v1", known)
+    live = Facts(release=release)
+    without = Staged(Release("r2", "v0", {"backup": "image"}), {}, {})
+    assert engine.changes(without, live) == []
+    assert engine.changes(replace(without, release=release), live) == [Change(RECEIVER, "not running")]
