@@ -166,9 +166,9 @@ class _Restore:
     def fill(self, note: StepNote) -> None:
         """Fill a database beside the live one and compare it with the manifest, or with the recovered one."""
         self.exchange.mark(note)
-        words, more = ["restore-db", self.chosen.id, f"--target={self.target}"], ()
-        if self.to:
-            words, more = ["recover-db", f"--to={self.to}", f"--target={self.target}"], RESTORING
+        words = ["restore-db", self.chosen.id] if not self.to else ["recover-db", f"--to={self.to}"]
+        more = RESTORING if self.to else ()
+        words.append(f"--target={self.target}")
         found = run_job(self.site, words, capabilities=more, volumes=database_disk(self.site))
         note.text = f"{found['tables']} tables, {found['rows']} rows, as in the {'log' if self.to else 'manifest'}"
 

@@ -38,7 +38,7 @@ def test_what_a_restore_needs(disk: str, on_disk: int, needed: float) -> None:
     site = Site(settings, host, ComposeEngine(host, settings), Events().report)
     for free, fits in ((int(needed * GIB), True), (int(needed * GIB) - GIB // 100, False)):
         chosen, keeper = dataclasses.replace(SET, on_disk=on_disk), Keeper.__new__(Keeper)
-        run = _Restore(site, keeper, chosen, Facts(disk_free=free))
+        run = _Restore(site, keeper, chosen, Facts(disk_free=free), skip_backup=False, name=chosen.id, to="")
         if fits:
             run.room(StepNote())
         else:
