@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from flotteq_tasks.commands import docker, rollout, waiting
-from flotteq_tasks.commands.batch import batch, split, together
+from flotteq_tasks.commands.batch import split, together
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_facts
 from flotteq_tasks.commands.shell import Command, script
@@ -26,8 +26,6 @@ from flotteq_tasks.model.stack import RECEIVER, Settings
 LOG_LINES = 50
 # No line of JSON or of hashes is this.
 RESOLVED = "@@ resolved"
-# Nor what a probe prints, a line an answer.
-ASKED = "@@ asked"
 
 _DIRECTORIES = """
 cd "$1"
@@ -269,15 +267,14 @@ class ComposeEngine:
         since = known.pop() if len(known) == 1 else ""
         wait = [waiting.wait_healthy(ids, limit=limit, settle=settle, since=since)] if ids else []
         most = 10 * len(addresses) + limit + settle + 60
+        found = self.host.run_all([*wait, probe, *meanwhile], timeout=most, check=False, together=True)
         # First the wait: the log of one that died says more than a refused connection.
-        steps = [*wait, probe]
-        found = self.host.run_all([batch(steps, ASKED), *meanwhile], timeout=most, check=False, together=True)
-        asked = _results(steps, found[0].check(self.host.name), ASKED)
         if wait:
-            self._refuse(asked[0], waited, limit=limit)
-        if asked[-1].code == rollout.NO_EDGE:
+            self._refuse(found.pop(0), waited, limit=limit)
+        asked, *beside = found
+        if asked.code == rollout.NO_EDGE:
             raise FlotteqError(f"{self.host.name}: the edge is not running", hint="inv status")
-        done = asked[-1].check(self.host.name)
+        done = asked.check(self.host.name)
         answers: dict[str, tuple[int, str]] = {}
         for line in done.out.splitlines():
             kind, _, rest = line.partition(" ")
@@ -286,7 +283,7 @@ class ComposeEngine:
                 continue
             content, _, code = text.strip().rpartition(" ")
             answers[address] = (int(code) if code.isdigit() else 0, content.strip())
-        others = [one.check(self.host.name) for one in found[1:]]
+        others = [one.check(self.host.name) for one in beside]
         return {key: answers.get(address, (0, "no answer")) for key, address in addresses.items()}, others
 
     def _of(self, release_id: str) -> Compose:

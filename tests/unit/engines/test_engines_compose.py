@@ -9,13 +9,13 @@ import pytest
 from unit_support import DIGEST, fleet, instance
 
 from flotteq_tasks.commands import rollout, waiting
-from flotteq_tasks.commands.batch import batch, together
+from flotteq_tasks.commands.batch import together
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_facts
 from flotteq_tasks.commands.shell import Command, Raw
 from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose import files
-from flotteq_tasks.engines.compose.engine import ASKED, RESOLVED, ComposeEngine, _image
+from flotteq_tasks.engines.compose.engine import RESOLVED, ComposeEngine, _image
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed, SettingsError, Unhealthy
@@ -329,25 +329,19 @@ PROBE = rollout.probe("fleet", "front", ["http://a:1/x", "http://b:1/", "http://
 SETTLED = waiting.wait_healthy(["id-core-1"], limit=5, settle=1)
 
 
-def _asked(*results: tuple[int, str]) -> str:
-    return "".join(f"{out}\n{ASKED} err\n\n{ASKED} {code}\n" for code, out in results)
-
-
 ADDRESSES = {"a": "http://a:1/x", "b": "http://b:1/", "c": "http://c/"}
 
 
 def test_addresses_are_asked_from_inside_the_edge() -> None:
     out = 'probe http://a:1/x {"a": 1} 200\nprobe http://b:1/ curl: (7) refused  000\nnoise\n'
-    answers, others = _engine({str(batch([PROBE], ASKED)): _asked((0, out)), "look": "seen\n"}).ask(
-        ADDRESSES, [], meanwhile=[Command("look")]
-    )
+    answers, others = _engine({str(PROBE): out, "look": "seen\n"}).ask(ADDRESSES, [], meanwhile=[Command("look")])
     assert answers == {"a": (200, '{"a": 1}'), "b": (0, "curl: (7) refused"), "c": (0, "no answer")}
     assert [one.out for one in others] == ["seen\n"]
 
 
 def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connection() -> None:
     engine = _engine({
-        str(batch([SETTLED, PROBE], ASKED)): _asked((3, "id-core-1 exited - 0 1 false\n")),
+        str(SETTLED): lambda command, _: Done(command, 3, out="id-core-1 exited - 0 1 false\n"),
         DIAGNOSE: '{"Status":"exited","ExitCode":1}\nlog line\n',
     })  # fmt: skip
     with pytest.raises(Unhealthy, match="core: its process ended with exit code 1"):
@@ -356,18 +350,17 @@ def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connect
 
 def test_what_was_started_together_settles_from_the_moment_it_was_healthy() -> None:
     settled = waiting.wait_healthy(["id-core-2"], limit=5, settle=1, since="123456")
-    asked = str(batch([settled, PROBE], ASKED))
     engine = _engine({
         UP: "", WAIT_NEW: "healthy since 123456\n", FACTS: _facts(instance("core", 1), instance("core", 2)),
-        asked: _asked((0, "healthy since 123456\n"), (0, "")),
+        str(settled): "healthy since 123456\n", str(PROBE): "",
     })  # fmt: skip
     engine.ask(ADDRESSES, engine.start_beside({"core": 1}, BEFORE))
-    assert asked in _host(engine).transcript
+    assert str(settled) in _host(engine).transcript
 
 
 def test_without_an_edge_nothing_can_be_asked() -> None:
     with pytest.raises(FlotteqError, match=r"^fake: the edge is not running$"):
-        _engine({"*": _asked((0, ""), (rollout.NO_EDGE, ""))}).ask(ADDRESSES, [instance("core")])
+        _engine({str(PROBE): rollout.NO_EDGE, "*": ""}).ask(ADDRESSES, [instance("core")])
 
 
 def test_volumes_carry_the_project() -> None:
