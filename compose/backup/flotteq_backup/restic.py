@@ -216,7 +216,15 @@ class Restic:
     def _run(self, *words: str, limit: float = 900, other: "Restic | None" = None) -> str:
         options, environment = (other.options, other.environment) if other else ((), {})
         both = {**environment, **self.environment}
-        return process.run([*self._words(*words), *options], limit=limit, environment=both)
+        call = [*self._words(*words), *options]
+        try:
+            return process.run(call, limit=limit, environment=both)
+        except Failed as error:
+            if not self.own or "already locked" not in f"{error.message}{error.details}":
+                raise
+        # As in ``ensure``: one that was killed left its lock.
+        process.run(self._words("unlock", "--remove-all"), environment=both)
+        return process.run(call, limit=limit, environment=both)
 
 
 def _tags(tags: Iterable[str]) -> str:
