@@ -198,12 +198,14 @@ def copy_to(place: Path) -> list[str]:
 def die(step: str, *words: str, number: signal.Signals = signal.SIGKILL, **variables: str) -> None:
     """The container ends in the middle of a step."""
     process = start(*words, **variables)
-    assert process.stderr
+    assert process.stderr and process.stdout
+    said = []
     for line in process.stderr:
+        said.append(line)
         if line == f"@@step {step}\n":
             break
     else:
-        raise AssertionError(f"there was no step {step}")
+        raise AssertionError(f"there was no step {step}: {''.join(said)}{process.stdout.read()}")
     process.send_signal(number)
     process.wait(20)
     while left := programs():
