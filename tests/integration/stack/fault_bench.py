@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BACKUPS, BASE, BIN, LIVE = Path("/backups"), Path("/base"), Path("/work/bin"), Path("/live")
+BACKUPS, BASE, BIN, LIVE = Path("/backups"), Path("/base"), Path("/bench/bin"), Path("/live")
 UPLOADS, CERTS, SMALL = Path("/src/uploads"), Path("/src/certs"), Path("/small")
 ENVIRONMENT = {
     "BACKUP_NAME": "trial", "PGHOST": str(LIVE), "PGUSER": "postgres", "PGDATABASE": "fleet", "BACKUP_STALL": "3",

@@ -140,7 +140,7 @@ def trial_a_copy_whose_disk_is_full() -> None:
 
 
 def trial_a_copy_that_somebody_has_locked() -> None:
-    away = Path("/work/locked")
+    away = Path("/bench/locked")
     run(*copy_to(away)).ok()
     run_again()
     holder = hold_lock(away)
@@ -195,9 +195,9 @@ def trial_a_clock_that_moved_back() -> None:
 
 
 def trial_two_at_once() -> None:
-    with instead("pg_dump", 'case "$*" in --version) ;; *) touch /work/busy; sleep 2 ;; esac\nexec REAL "$@"'):
+    with instead("pg_dump", 'case "$*" in --version) ;; *) touch /bench/busy; sleep 2 ;; esac\nexec REAL "$@"'):
         first = start("run", "db")
-        while not Path("/work/busy").exists():
+        while not Path("/bench/busy").exists():
             time.sleep(0.02)
         run("run", "db").failed(75, "another backup or restore runs")
         first.communicate(timeout=60)
@@ -240,7 +240,7 @@ def trial_a_drill_that_is_killed() -> None:
 
 
 def trial_a_copy_that_is_killed() -> None:
-    away = Path("/work/killed")
+    away = Path("/bench/killed")
     die("copy to away", *copy_to(away))
     run(*copy_to(away)).ok()
     assert len(snapshots(away)) == 2
