@@ -2,17 +2,12 @@
 
 from collections.abc import Iterable
 
-from flotteq_tasks.commands.shell import Command, script
+from flotteq_tasks.commands.shell import WORK, Command, script
 
 IMAGE_FORMAT = (
     '{"id":{{json .Id}},"digests":{{json .RepoDigests}},"size":{{json .Size}},'
     '"entrypoint":{{json .Config.Entrypoint}},"cmd":{{json .Config.Cmd}},"labels":{{json .Config.Labels}}}'
 )
-
-_WORK = """
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-trap 'exit 143' HUP INT TERM
-"""
 
 _FETCH = """
 format=$1 limit=$2; shift 2
@@ -70,7 +65,7 @@ def fetch(references: Iterable[str], *, limit: int) -> Command:
     Args:
         limit: seconds for one try of one image.
     """
-    return script(_WORK + _FETCH, IMAGE_FORMAT, limit, list(references))
+    return script(WORK + _FETCH, IMAGE_FORMAT, limit, list(references))
 
 
 _ACTIVATE = """
@@ -196,7 +191,7 @@ def monitor(
         percent: share of 5xx answers of a domain that is too much.
     """
     watch = (seconds, enough, percent, ",".join(domains), list(containers))
-    return script(_WORK + _EDGE + _MONITOR, project, edge, *watch)
+    return script(WORK + _EDGE + _MONITOR, project, edge, *watch)
 
 
 _ALONE = """

@@ -104,6 +104,13 @@ def sh(script: Command) -> Command:
     return Command("sh", "-c", _word(script))
 
 
+# At the head of a script: a directory of its own, gone with it however it ends.
+WORK = """
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+trap 'exit 143' HUP INT TERM
+"""
+
+
 def script(text: str, *arguments: "str | int | Iterable[Part]", interpreter: str = "sh") -> Command:
     """A POSIX script as one command; its arguments arrive as ``$1``, ``$2`` …
 

@@ -2,15 +2,10 @@
 
 from collections.abc import Iterable
 
-from flotteq_tasks.commands.shell import Command, script
+from flotteq_tasks.commands.shell import WORK, Command, script
 
 # Exit codes at the time limit.
 STARTING, GROWING = 4, 6
-
-_WORK = """
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-trap 'exit 143' HUP INT TERM
-"""
 
 # In hundredths of a second of the host's uptime: nobody sets that clock. Of a container's memory only what it cannot
 # give back counts: "anon" in control groups of version 2, "total_rss" in those of version 1.
@@ -100,7 +95,7 @@ def wait_new(project: str, services: Iterable[str], known: Iterable[str], *, lim
         known: ids of the containers from before.
         limit: seconds.
     """
-    return script(_WORK + _NEW + _WAIT, limit, project, " ".join(services), list(known))
+    return script(WORK + _NEW + _WAIT, limit, project, " ".join(services), list(known))
 
 
 def wait_healthy(ids: Iterable[str], *, limit: int, settle: int = 0, since: str = "") -> Command:
@@ -115,7 +110,7 @@ def wait_healthy(ids: Iterable[str], *, limit: int, settle: int = 0, since: str 
             would reach its limit within half a minute. 3 at least where the host does not tell a container's memory.
         since: since when they are, as an earlier wait printed it; one that is not any more begins anew.
     """
-    return script(_WORK + _WAIT, limit, settle, since, list(ids))
+    return script(WORK + _WAIT, limit, settle, since, list(ids))
 
 
 def healthy_since(text: str) -> str:

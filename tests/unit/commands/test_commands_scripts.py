@@ -24,7 +24,7 @@ from flotteq_tasks.commands import (
     waiting,
 )
 from flotteq_tasks.commands.compose import Compose
-from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.commands.shell import WORK, Command
 from flotteq_tasks.model.stack import Database, Project
 
 COMPOSE, DATABASE = Compose("fleet", "/srv/fleet"), Database()
@@ -99,7 +99,7 @@ def test_no_script_was_forgotten(module: str, name: str, text: str) -> None:
     if any(line in word for command in COMMANDS.values() for word in command.argv()):
         return
     dialect = "bash" if module == "keeper" else "sh"
-    work = rollout._WORK if "$work" in text else ""
+    work = WORK if "$work" in text else ""
     assert shellcheck(f"set -eu\n{work}{text}", dialect) == "", f"{module}.{name}"
 
 
