@@ -11,15 +11,19 @@ _CONTAINER = (
     '"labels":{{json .Config.Labels}}}'
 )
 
-# Each call of Docker's client takes some 50 ms: they run side by side, each into a pipe of its own.
-_FACTS = """
-directory=$1 project=$2 format=$3
+_READ = """
+project=$1 format=$2
 section() { printf '\\n@@ %s\\n' "$1"; }
 containers() {
-  local ids
-  ids=$(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project")
-  [ -z "$ids" ] || docker inspect --format "$format" $ids
+  # shellcheck disable=SC2046 # ids have no spaces
+  set -- $(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project")
+  [ $# = 0 ] || docker inspect --format "$format" "$@"
 }
+"""
+
+# Each call of Docker's client takes some 50 ms: they run side by side, each into a pipe of its own.
+_FACTS = """
+directory=$3
 exec 3< <(containers 2>/dev/null || true)
 exec 4< <(docker version --format '{{.Server.Version}}' 2>&1 || true)
 exec 5< <(docker compose version --short 2>&1 || true)
@@ -60,4 +64,9 @@ section scale; cat "$directory/state/scale.json" 2>/dev/null || true
 
 def read_facts(directory: str, project: str) -> Command:
     """Read engine, disk, memory, clock, ports, volumes, containers and the live release."""
-    return script(_FACTS, directory, project, _CONTAINER, interpreter="bash")
+    return script(_READ + _FACTS, project, _CONTAINER, directory, interpreter="bash")
+
+
+def read_containers(project: str) -> Command:
+    """Read the containers alone: of the facts' sections this one."""
+    return script(_READ + "section containers; containers\n", project, _CONTAINER)

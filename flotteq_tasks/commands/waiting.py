@@ -29,11 +29,11 @@ weigh() {
     echo "$id ${used:-unknown} $most"
   done <"$work/states" >"$work/weights"
 }
-# Prints the first container that would reach its limit within 30 s if it went on like this.
+# Prints the first container that would reach its limit within 10 s if it went on like this: a start takes memory, too.
 growing() {
   awk -v span="$1" '
     NR == FNR { before[$1] = $2; next }
-    $2 > before[$1] && $2 + ($2 - before[$1]) * 3000 / span > $3 { print $1; exit }
+    $2 > before[$1] && $2 + ($2 - before[$1]) * 1000 / span > $3 { print $1; exit }
   ' "$work/weights.before" "$work/weights"
 }
 while :; do
@@ -77,12 +77,13 @@ _NEW = """
 limit=$1 project=$2 services=$3; shift 3
 known=" $* "
 set --
-for service in $services; do
-  for id in $(docker ps --all --quiet --no-trunc --filter "label=com.docker.compose.project=$project" \
-      --filter "label=com.docker.compose.service=$service" --filter label=com.docker.compose.oneoff=False); do
-    case $known in *" $id "*) ;; *) set -- "$@" "$id" ;; esac
-  done
-done
+docker ps --all --no-trunc --filter "label=com.docker.compose.project=$project" \
+  --filter label=com.docker.compose.oneoff=False --format '{{.ID}} {{.Label "com.docker.compose.service"}}' \
+  >"$work/all"
+while read -r id service; do
+  case " $services " in *" $service "*) ;; *) continue ;; esac
+  case $known in *" $id "*) ;; *) set -- "$@" "$id" ;; esac
+done <"$work/all"
 [ $# -gt 0 ] || exit 0
 set -- "$limit" 0 '' "$@"
 """
@@ -107,7 +108,7 @@ def wait_healthy(ids: Iterable[str], *, limit: int, settle: int = 0, since: str 
     Args:
         limit: seconds.
         settle: seconds that all of them must stay healthy, and longer while the memory of one grows so fast that it
-            would reach its limit within half a minute. 3 at least where the host does not tell a container's memory.
+            would reach its limit within 10 s. 3 at least where the host does not tell a container's memory.
         since: since when they are, as an earlier wait printed it; one that is not any more begins anew.
     """
     return script(WORK + _WAIT, limit, settle, since, list(ids))

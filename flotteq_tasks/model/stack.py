@@ -222,7 +222,7 @@ class BackupSettings:
     min_bytes: int = 512
     stall: int = 120
     timeout: int = 14_400
-    jobs: int = 2
+    jobs: int = 1
     workers: int = 0
     pitr: bool = False
     pitr_minutes: int = 15

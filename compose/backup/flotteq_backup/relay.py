@@ -1,7 +1,8 @@
-"""From a dump to the store, with a gate at the end.
+"""From a dump to the store and back, with a gate at the end.
 
 A store takes end-of-file for the end of a good file. Here it sees end-of-file only when the producer ended with 0, the
-header is right and the size is above the floor; otherwise it is interrupted, and there is no snapshot.
+header is right, the size is above the floor and the hash is the one that was asked for; otherwise it is interrupted,
+and there is no snapshot.
 """
 
 import contextlib
@@ -13,12 +14,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from flotteq_backup.errors import Failed
-from flotteq_backup.process import failed, kill
+from flotteq_backup.errors import Failed, NotVerified
+from flotteq_backup.process import PACE, failed, kill
 
 PIECE = 1 << 20
 ABORT_LIMIT = 20.0
@@ -37,19 +38,21 @@ class Relayed:
 
 @dataclass
 class Gate:
-    """What must be true of a stream before the store may take it as whole.
+    """What must be true of a stream before its consumer may take it as whole.
 
     Args:
         header: first bytes.
         floor: fewest bytes.
         stall: seconds without a byte after which a side counts as hung.
         limit: seconds for the whole.
+        sha256: its hash, where that is known.
     """
 
     header: bytes = b""
     floor: int = 1
     stall: float = 120
     limit: float = 4 * 3600
+    sha256: str = ""
 
 
 @dataclass
@@ -74,30 +77,51 @@ class _Words:
         return self.text.decode(errors="replace")
 
 
-def relay(producer: Sequence[str], consumer: Sequence[str], gate: Gate) -> Relayed:
+def relay(
+    producer: Sequence[str],
+    consumer: Sequence[str],
+    gate: Gate,
+    *,
+    environment: Mapping[str, str] | None = None,
+    watch: Callable[[], None] | None = None,
+) -> Relayed:
     """Send a producer's output to a consumer, which sees its end only behind the gate.
+
+    Args:
+        environment: more variables for both.
+        watch: is called up to four times a second; when it raises, both are stopped.
 
     Raises:
         Failed: one of the two failed, stalled, or the gate stayed shut; the consumer was interrupted before its end of
             file.
+        NotVerified: the hash is another one.
     """
+    variables = {**os.environ, **(environment or {})}
     source = subprocess.Popen(
-        list(producer), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    )
+        list(producer), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True, env=variables,
+    )  # fmt: skip
     try:
         target = subprocess.Popen(
             list(consumer), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=True, env=variables,
         )  # fmt: skip
     except OSError:
         kill(source)
         raise
-    return _Relay(source, target, gate).run()
+    return _Relay(source, target, gate, watch or (lambda: None)).run()
 
 
 class _Relay:
-    def __init__(self, source: "subprocess.Popen[bytes]", target: "subprocess.Popen[bytes]", gate: Gate) -> None:
-        self.source, self.target, self.gate = source, target, gate
+    def __init__(
+        self,
+        source: "subprocess.Popen[bytes]",
+        target: "subprocess.Popen[bytes]",
+        gate: Gate,
+        watch: Callable[[], None],
+    ) -> None:
+        self.source, self.target, self.gate, self.watch, self.watched = source, target, gate, watch, 0.0
+        self.producer, self.consumer = str(source.args[0]), str(target.args[0])  # type: ignore[index]
         assert source.stdout and source.stderr and target.stdin and target.stdout and target.stderr  # noqa: S101
         self.reading, self.writing = source.stdout.fileno(), target.stdin.fileno()
         self.complaint, self.out, self.err = _Words(source.stderr), _Words(target.stdout), _Words(target.stderr)
@@ -118,10 +142,14 @@ class _Relay:
             self._abort()
             raise
         self._close()
-        code = self._ended(self.target, "the store")
+        try:
+            code = self._ended(self.target)
+        except BaseException:
+            kill(self.target)
+            raise
         said = self.out.all()
         if code != 0:
-            raise failed(str(self.target.args[0]), code, self.err.all())  # type: ignore[index]
+            raise failed(self.consumer, code, self.err.all())
         self.done.sha256, self.done.said = self.hash.hexdigest(), said
         return self.done
 
@@ -133,45 +161,54 @@ class _Relay:
             self._write(memoryview(piece))
 
     def _read(self) -> bytes:
-        self._wait(self.reading, selectors.EVENT_READ, "the producer sent nothing")
+        self._wait(self.reading, selectors.EVENT_READ, f"{self.producer} sent nothing")
         return os.read(self.reading, PIECE)
 
     def _write(self, rest: memoryview) -> None:
         while rest:
-            self._wait(self.writing, selectors.EVENT_WRITE, "the store took nothing")
+            self._wait(self.writing, selectors.EVENT_WRITE, f"{self.consumer} took nothing")
             try:
                 rest = rest[os.write(self.writing, rest) :]
             except BlockingIOError:
                 continue
             except BrokenPipeError:
-                code = self._ended(self.target, "the store")
-                raise failed(str(self.target.args[0]), code, self.err.all()) from None  # type: ignore[index]
+                raise failed(self.consumer, self._ended(self.target), self.err.all()) from None
 
     def _wait(self, pipe: int, event: int, what: str) -> None:
+        self._look()
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise Failed(f"the backup took longer than {self.gate.limit:g} s and was stopped")
+            raise Failed(f"{self.producer} took longer than {self.gate.limit:g} s and was stopped")
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, event)
             if not selector.select(min(left, self.gate.stall)):
                 raise Failed(f"{what} for {min(left, self.gate.stall):g} s and was stopped")
 
-    def _check(self) -> None:
-        code = self._ended(self.source, "the producer")
-        program = str(self.source.args[0])  # type: ignore[index]
-        if code != 0:
-            raise failed(program, code, self.complaint.all())
-        if not self.head.startswith(self.gate.header):
-            raise Failed(f"{program} sent {self.head[:5]!r} where {self.gate.header!r} must stand: not a dump")
-        if self.done.size < self.gate.floor:
-            raise Failed(f"{program} sent {self.done.size} bytes, fewer than the floor of {self.gate.floor}")
+    def _look(self) -> None:
+        if time.monotonic() - self.watched >= PACE:
+            self.watch()
+            self.watched = time.monotonic()
 
-    def _ended(self, process: "subprocess.Popen[bytes]", what: str) -> int:
-        try:
-            return process.wait(max(1.0, self.deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            kill(process)
-            raise Failed(f"{what} did not end in time and was killed") from None
+    def _check(self) -> None:
+        code = self._ended(self.source)
+        if code != 0:
+            raise failed(self.producer, code, self.complaint.all())
+        if not self.head.startswith(self.gate.header):
+            raise Failed(f"{self.producer} sent {self.head[:5]!r} where {self.gate.header!r} must stand: not a dump")
+        if self.done.size < self.gate.floor:
+            raise Failed(f"{self.producer} sent {self.done.size} bytes, fewer than the floor of {self.gate.floor}")
+        if self.gate.sha256 not in ("", self.hash.hexdigest()):
+            raise NotVerified(f"{self.producer} sent something else than what was written")
+
+    def _ended(self, process: "subprocess.Popen[bytes]") -> int:
+        end = max(self.deadline, time.monotonic() + 1)
+        while time.monotonic() < end:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(PACE)
+            self._look()
+        kill(process)
+        program = self.consumer if process is self.target else self.producer
+        raise Failed(f"{program} did not end in time and was killed")
 
     def _close(self) -> None:
         assert self.target.stdin  # noqa: S101

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -157,6 +157,30 @@ class Restic:
         with target.open("wb") as sink:
             os.fchmod(sink.fileno(), 0o600)
             return self._read_to(sink, snapshot, path, archive=False, limit=limit)
+
+    def pour(
+        self,
+        snapshot: str,
+        path: str,
+        consumer: Sequence[str],
+        gate: Gate,
+        *,
+        environment: Mapping[str, str],
+        watch: Callable[[], None],
+    ) -> None:
+        """Send a file of a snapshot to a program, which sees its end only when it is what was written.
+
+        Args:
+            environment: more variables for the program.
+            watch: as of ``relay``.
+
+        Raises:
+            Failed, NotVerified: as of ``relay``.
+        """  # fmt: skip
+        relay(
+            self._words("dump", snapshot, path), consumer, gate, environment={**self.environment, **environment},
+            watch=watch,
+        )  # fmt: skip
 
     def _read_to(self, sink: IO[bytes], snapshot: str, path: str, *, archive: bool, limit: float) -> tuple[str, int]:
         words = self._words("dump", *(["--archive", "tar"] if archive else []), snapshot, path)

@@ -9,6 +9,7 @@ from typing import Any
 
 from flotteq_backup import postgres, process
 from flotteq_backup.errors import Failed, NotVerified
+from flotteq_backup.relay import Gate
 from flotteq_backup.restic import Restic
 from flotteq_backup.say import say
 from flotteq_backup.settings import Settings
@@ -40,7 +41,7 @@ def dump_file(settings: Settings, store: Restic, one: dict[str, Any], name: str)
         with say.step("fetch the dump") as note:
             digest, size = store.fetch(one["snapshot"], one["path"], path)
             if (digest, size) != (one["sha256"], one["size"]):
-                raise NotVerified(f"the dump of set {name} is not what was written: nothing was restored from it")
+                raise _not_written(name)
             note.text = f"{size >> 10} KiB, hash as in the manifest"
         yield path
     finally:
@@ -98,12 +99,16 @@ class Beside:
 
     def _fill(self, admin: postgres.Session) -> dict[str, Any]:
         settings = self.settings
-        with self._dump() as path, say.step("restore beside") as note:
-            self._leave_room()
-            postgres.create(admin, self.target, self.one["facts"], settings.user)
-            words = postgres.restore_words(settings, self.target, path)
-            process.run(words, limit=settings.limit, environment=postgres.FILLING, watch=self._leave_room)
-            note.text = self.target
+        if self.dump is None and settings.jobs == 1:
+            with say.step("restore beside") as note:
+                self._pour(admin)
+                note.text = f"{self.target}, {self.one['size'] >> 10} KiB, hash as in the manifest"
+        else:
+            with self._dump() as path, say.step("restore beside") as note:
+                self._create(admin)
+                words = postgres.restore_words(settings, self.target, path)
+                process.run(words, limit=settings.limit, environment=postgres.FILLING, watch=self._leave_room)
+                note.text = self.target
         with say.step("compare with the manifest") as note, postgres.Session(settings, self.target) as session:
             session.ask("analyze")
             found = postgres.contents(session)
@@ -114,6 +119,21 @@ class Beside:
         with say.step("check the indexes") as note:
             note.text = postgres.check_indexes(settings, self.target)
         return found
+
+    def _create(self, admin: postgres.Session) -> None:
+        self._leave_room()
+        postgres.create(admin, self.target, self.one["facts"], self.settings.user)
+
+    def _pour(self, admin: postgres.Session) -> None:
+        """From the repository into the database: the dump takes no room on the disk and no time of its own."""
+        self._create(admin)
+        gate = Gate(floor=0, stall=self.settings.stall, limit=self.settings.limit, sha256=self.one["sha256"])
+        words = postgres.restore_words(self.settings, self.target, None)
+        snapshot, path = self.one["snapshot"], self.one["path"]
+        try:
+            self.store.pour(snapshot, path, words, gate, environment=postgres.FILLING, watch=self._leave_room)
+        except NotVerified as error:
+            raise _not_written(self.document["id"]) from error
 
     def _leave_room(self) -> None:
         """Stop before the server's disk is full: Postgres ends for everybody when it cannot write its log."""
@@ -142,6 +162,10 @@ class Beside:
 
     def _drop(self, admin: postgres.Session) -> None:
         admin.ask(f"drop database if exists {postgres.ident(self.target)} with (force)")
+
+
+def _not_written(name: str) -> NotVerified:
+    return NotVerified(f"the dump of set {name} is not what was written: nothing of it is used")
 
 
 def _major(version: str) -> int:

@@ -27,7 +27,7 @@ class Settings:
         database, user, server: of Postgres.
         floor: fewest bytes of a dump.
         stall, limit: seconds.
-        jobs: processes of a restore.
+        jobs: connections of a restore; more than one need the dump as a file.
         workers: parallel workers of a query in the live database.
         data: where the server's disk can be seen, when a database is restored on it.
         keep: how many last, daily, weekly, monthly, yearly sets.
@@ -41,7 +41,7 @@ class Settings:
     floor: int = 512
     stall: float = 120
     limit: float = 4 * 3600
-    jobs: int = 2
+    jobs: int = 1
     workers: int = 0
     keep: tuple[int, ...] = (3, 7, 5, 12, 2)
     secrets: Path = SECRETS
@@ -80,7 +80,7 @@ class Settings:
         return {key: found[key] for key in ("id", "version", "images", "migrations") if key in found}
 
 
-_NUMBERS = {"floor": 512, "stall": 120, "limit": 4 * 3600, "jobs": 2, "workers": 0}
+_NUMBERS = {"floor": 512, "stall": 120, "limit": 4 * 3600, "jobs": 1, "workers": 0}
 
 
 def give_credentials(settings: Settings) -> None:

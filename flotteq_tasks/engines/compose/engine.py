@@ -10,7 +10,7 @@ from typing import Any
 from flotteq_tasks.commands import docker, rollout, waiting
 from flotteq_tasks.commands.batch import split, together
 from flotteq_tasks.commands.compose import Compose
-from flotteq_tasks.commands.facts import read_facts
+from flotteq_tasks.commands.facts import read_containers, read_facts
 from flotteq_tasks.commands.shell import Command, script
 from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose.diagnosis import diagnosis
@@ -203,7 +203,8 @@ class ComposeEngine:
         known, limit = [one.id for one in facts.instances], self.settings.deploy.health_timeout
         scale = {service: len(facts.of(service)) + count for service, count in counts.items()}
         up = self._of(release).up(counts, scale=scale)
-        return [up, waiting.wait_new(self.settings.project.name, counts, known, limit=limit), self.look()]
+        project = self.settings.project.name
+        return [up, waiting.wait_new(project, counts, known, limit=limit), read_containers(project)]
 
     def wait_healthy(self, instances: Iterable[Instance], *, limit: int) -> None:
         """Wait for health; fail at once with the log and the likely cause when it cannot come."""

@@ -135,7 +135,7 @@ class _Restore:
         ]
 
     def room(self, note: StepNote) -> None:
-        """A second copy of the database must fit beside the live one, with its log, and the dump on the same disk.
+        """A second copy of the database must fit beside the live one, with its log, and on the same disk a dump's file.
 
         A Postgres whose disk is full stops for everybody: it is not left to find out.
         """
@@ -144,7 +144,8 @@ class _Restore:
         wanted = int(size * 1.2) + min(size, LOG)
         place = self.site.settings.project.backups
         if "same-disk" in self.site.host.run(scripts.look(place)).out.split():
-            wanted += 2 * size if self.to else self.chosen.parts["db"]
+            filed = self.chosen.parts["db"] if self.site.settings.backup.jobs > 1 else 0
+            wanted += 2 * size if self.to else filed
         if self.facts.disk_free < wanted:
             raise PreflightFailed(
                 f"{self.site.host.name}: a restore beside the live database needs {wanted >> 20} MiB, "

@@ -2,8 +2,9 @@
 
 import hashlib
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from flotteq_backup import backup, postgres, process, restore
 from flotteq_backup.errors import Failed, NotVerified
 from flotteq_backup.ledger import Ledger
+from flotteq_backup.relay import Gate, relay
 from flotteq_backup.restic import Restic
 from flotteq_backup.settings import Settings
 
@@ -37,6 +39,11 @@ class Store(Restic):
         content: bytes = self.content  # type: ignore[attr-defined]
         target.write_bytes(content)
         return hashlib.sha256(content).hexdigest(), len(content)
+
+    def pour(self, snapshot: str, path: str, consumer: Sequence[str], gate: Gate, **_: Any) -> None:
+        content: bytes = self.content  # type: ignore[attr-defined]
+        take = "import sys; sys.stdin.buffer.read()"
+        relay([sys.executable, "-c", f"import os; os.write(1, {content!r})"], [sys.executable, "-c", take], gate)
 
 
 class Session:
@@ -75,8 +82,8 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return Session.said
 
 
-def beside(place: Path, content: bytes = DUMP) -> restore.Beside:
-    return restore.Beside(Settings(name="fleet-test", place=place), Store(content), DOCUMENT, "new")
+def beside(place: Path, content: bytes = DUMP, *, jobs: int = 2) -> restore.Beside:
+    return restore.Beside(Settings(name="fleet-test", place=place, jobs=jobs), Store(content), DOCUMENT, "new")
 
 
 def dropped(said: list[str]) -> bool:
@@ -99,10 +106,26 @@ CUTS: dict[str, Callable[[bytes], bytes]] = {
 def test_a_dump_that_is_not_what_was_written_is_restored_into_nothing(
     tmp_path: Path, said: list[str], cut: Callable[[bytes], bytes]
 ) -> None:
-    with pytest.raises(NotVerified, match="the dump of set set-1 is not what was written: nothing was restored"):
+    with pytest.raises(NotVerified, match="the dump of set set-1 is not what was written: nothing of it is used"):
         beside(tmp_path, cut(DUMP)).make()
     assert not [one for one in said if one.startswith("create database")]
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=list(CUTS))
+def test_a_dump_that_comes_as_a_stream_and_is_not_what_was_written_leaves_no_database(
+    tmp_path: Path, said: list[str], cut: Callable[[bytes], bytes]
+) -> None:
+    with pytest.raises(NotVerified, match="the dump of set set-1 is not what was written: nothing of it is used"):
+        beside(tmp_path, cut(DUMP), jobs=1).make()
+    assert dropped(said)
+
+
+def test_a_dump_that_comes_as_a_stream_needs_no_room(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _disk(monkeypatch, free=0)
+    assert beside(tmp_path, jobs=1).make()["rows"] == 2
 
 
 @pytest.mark.parametrize(

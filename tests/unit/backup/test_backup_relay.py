@@ -3,10 +3,12 @@
 import hashlib
 import sys
 import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from flotteq_backup.errors import Failed
+from flotteq_backup.errors import Failed, NotVerified
 from flotteq_backup.relay import Gate, relay
 
 # Like restic: takes all of its input, makes a "snapshot" at its end, cleans up when it is interrupted.
@@ -31,6 +33,35 @@ def send(body: str, place: Path, *, gate: Gate = GATE, store: str = STORE) -> Pa
     return target
 
 
+@pytest.mark.parametrize(("sha256", "kept"), [(hashlib.sha256(b"PGDMP123456").hexdigest(), True), ("0" * 64, False)])
+def test_with_another_hash_than_the_one_asked_for_the_consumer_sees_no_end(
+    tmp_path: Path, sha256: str, kept: bool
+) -> None:
+    with nullcontext() if kept else pytest.raises(NotVerified, match="something else than what was written"):
+        send("os.write(1, b'PGDMP123456')", tmp_path, gate=replace(GATE, sha256=sha256))
+    assert (tmp_path / "snapshot").exists() == kept
+
+
+def test_a_watch_that_raises_stops_both(tmp_path: Path) -> None:
+    began = time.monotonic()
+
+    def watch() -> None:
+        if time.monotonic() - began > 0.5:
+            raise Failed("the disk is full")
+
+    producer = [sys.executable, "-c", "import os, time\nwhile True: os.write(1, b'x' * 100); time.sleep(0.05)"]
+    with pytest.raises(Failed, match="the disk is full"):
+        relay(producer, [sys.executable, "-c", STORE, str(tmp_path / "snapshot")], GATE, watch=watch)
+    assert not (tmp_path / "snapshot").exists()
+
+
+def test_both_have_the_variables_that_were_given(tmp_path: Path) -> None:
+    show = "import os, sys; sys.stdout.write('PGDMP' + os.environ['FLEET'] * 9)"
+    take = "import os, sys; sys.stdin.read(); print(os.environ['FLEET'])"
+    done = relay([sys.executable, "-c", show], [sys.executable, "-c", take], GATE, environment={"FLEET": "x"})
+    assert (done.size, done.said) == (14, "x\n")
+
+
 def test_what_is_whole_arrives_with_its_size_and_hash(tmp_path: Path) -> None:
     words = [sys.executable, "-c", "import sys; sys.stdout.buffer.write(b'PGDMP' + bytes(3_000_000))"]
     done = relay(words, [sys.executable, "-c", STORE, str(tmp_path / "snapshot")], GATE)
@@ -47,7 +78,7 @@ def test_what_is_whole_arrives_with_its_size_and_hash(tmp_path: Path) -> None:
         ("pass", "not a dump"),
         ("os.write(1, b'PGDMP')", "fewer than the floor"),
         ("os.write(1, b'\\x1f\\x8b' + bytes(5000))", "not a dump"),
-        ("os.write(1, b'PGDMP\\r\\n'); time.sleep(60)", "the producer sent nothing for 2 s"),
+        ("os.write(1, b'PGDMP\\r\\n'); time.sleep(60)", "sent nothing for 2 s"),
         ("sys.stderr.write('server is gone\\n'); sys.exit(2)", "server is gone"),
     ],
     ids=["fails after data", "is killed", "says nothing", "too short", "is no dump", "stalls", "says why"],
@@ -66,7 +97,7 @@ def test_a_store_that_fails_is_the_reason(tmp_path: Path) -> None:
 
 def test_a_store_that_hangs_does_not_hold_the_dump_for_ever(tmp_path: Path) -> None:
     started = time.monotonic()
-    with pytest.raises(Failed, match="the store took nothing for 2 s"):
+    with pytest.raises(Failed, match="took nothing for 2 s"):
         send(
             "os.write(1, b'PGDMP')\nwhile True: os.write(1, bytes(1 << 20))",
             tmp_path,

@@ -31,6 +31,7 @@ COMPOSE, DATABASE = Compose("fleet", "/srv/fleet"), Database()
 PROJECT, APPLICATION = Project("fleet", "fleet.example"), swapping.Application(("core",), "front")
 COMMANDS = {
     "facts": facts.read_facts("/d", "p"),
+    "containers": facts.read_containers("p"),
     "keeper": keeper.keeper("/s", lease=1),
     "read_lock": keeper.read_lock("/s"),
     "fetch": rollout.fetch(["a"], limit=1),
@@ -105,8 +106,8 @@ def test_no_script_was_forgotten(module: str, name: str, text: str) -> None:
 
 def test_the_whole_of_the_facts_command() -> None:
     words = facts.read_facts("/srv/a b", "fleet").argv()
-    assert (words[:2], words[3:6]) == (["bash", "-c"], ["flotteq", "/srv/a b", "fleet"])
-    assert len(words) == 7 and words[6].startswith('{"id":{{json .Id}},')
+    assert (words[:2], words[3:5], words[6:]) == (["bash", "-c"], ["flotteq", "fleet"], ["/srv/a b"])
+    assert words[5].startswith('{"id":{{json .Id}},')
 
 
 SECTIONS = [

@@ -84,7 +84,7 @@ def test_containers_that_vanished_end_the_wait(docker: Docker) -> None:
 
 def test_new_containers_are_waited_for_and_those_from_before_are_not(docker: Docker) -> None:
     answer = """case $1 in
-      ps) case $* in *service=core\\ *) printf 'old\\nnew\\n' ;; *) echo other ;; esac ;;
+      ps) printf '%s\\n' 'old core' 'new core' 'other web' 'foreign scores' 'none ' ;;
       *) shift 3; for id; do echo "$id running healthy 0 0 false"; done ;;
     esac"""
     code, said = docker.run(waiting.wait_new("p", ["core", "web"], ["old"], limit=9), answer)
@@ -93,7 +93,7 @@ def test_new_containers_are_waited_for_and_those_from_before_are_not(docker: Doc
 
 
 def test_where_nothing_is_new_nothing_is_waited_for(docker: Docker) -> None:
-    assert docker.run(waiting.wait_new("p", ["core"], ["old"], limit=9), "echo old") == (0, "")
+    assert docker.run(waiting.wait_new("p", ["core"], ["old"], limit=9), "echo old core") == (0, "")
     assert len(docker.calls) == 1
     assert waiting.healthy_since("") == ""
 
@@ -122,7 +122,7 @@ def _running(docker: Docker, used: list[int], *, most: int = GIB, end: str = "")
     return _states(*lines, *([end] if end else [])).replace("{folder}", str(docker.folder))
 
 
-RISING = [number << 20 for number in range(100, 900, 8)]
+RISING = [number << 20 for number in range(100, 900, 16)]
 SETTLE = waiting.wait_healthy(["i"], limit=60, settle=1)
 
 

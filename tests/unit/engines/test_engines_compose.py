@@ -11,7 +11,7 @@ from unit_support import DIGEST, fleet, instance
 from flotteq_tasks.commands import rollout, waiting
 from flotteq_tasks.commands.batch import together
 from flotteq_tasks.commands.compose import Compose
-from flotteq_tasks.commands.facts import read_facts
+from flotteq_tasks.commands.facts import read_containers, read_facts
 from flotteq_tasks.commands.shell import Command, Raw
 from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose import files
@@ -24,6 +24,7 @@ from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.stack import Acme, Project, Settings
 
 FACTS = str(read_facts("/srv/fleet", "fleet"))
+CONTAINERS = str(read_containers("fleet"))
 BASE = (
     "docker compose --project-name fleet --project-directory /srv/fleet --env-file /srv/fleet/.env "
     "--file /srv/fleet/docker-compose.production.yml --ansi never --progress plain"
@@ -230,9 +231,9 @@ BEFORE = Facts(instances=(instance("core", 1),))
 
 def test_new_containers_are_started_beside_the_old_ones_and_found_by_id() -> None:
     after = _facts(instance("core", 1), instance("core", 2), instance("store", 1))
-    engine = _engine({UP: "", WAIT_NEW: "", FACTS: after})
+    engine = _engine({UP: "", WAIT_NEW: "", CONTAINERS: after})
     assert [one.id for one in engine.start_beside({"core": 1}, BEFORE)] == ["id-core-2"]
-    assert _host(engine).transcript == [UP, WAIT_NEW, FACTS]
+    assert _host(engine).transcript == [UP, WAIT_NEW, CONTAINERS]
 
 
 def test_a_start_that_fails_is_an_error_of_its_own() -> None:
@@ -351,7 +352,7 @@ def test_a_container_that_died_since_is_diagnosed_instead_of_its_refused_connect
 def test_what_was_started_together_settles_from_the_moment_it_was_healthy() -> None:
     settled = waiting.wait_healthy(["id-core-2"], limit=5, settle=1, since="123456")
     engine = _engine({
-        UP: "", WAIT_NEW: "healthy since 123456\n", FACTS: _facts(instance("core", 1), instance("core", 2)),
+        UP: "", WAIT_NEW: "healthy since 123456\n", CONTAINERS: _facts(instance("core", 1), instance("core", 2)),
         str(settled): "healthy since 123456\n", str(PROBE): "",
     })  # fmt: skip
     engine.ask(ADDRESSES, engine.start_beside({"core": 1}, BEFORE))
@@ -409,7 +410,7 @@ BACKUP_DIRECTORY=/var/backups/fleet
 BACKUP_FLOOR=512
 BACKUP_STALL=120
 BACKUP_LIMIT=14400
-BACKUP_JOBS=2
+BACKUP_JOBS=1
 BACKUP_WORKERS=0
 BACKUP_KEEP='3 7 5 12 2'
 ACME_CA_BUNDLE=

@@ -24,16 +24,18 @@ SET = BackupSet(
 
 
 @pytest.mark.parametrize(
-    ("disk", "on_disk", "needed"),
+    ("disk", "jobs", "on_disk", "needed"),
     [
-        # A fifth more than it had; a GiB of log; the dump where the backups are on the same disk.
-        ("own-disk", 10 * GIB, 13),
-        ("same-disk", 10 * GIB, 20),
-        ("own-disk", GIB // 2, 1.1),
+        # A fifth more than it had; a GiB of log; the dump's file where there is one and backups are on the same disk.
+        ("own-disk", 2, 10 * GIB, 13),
+        ("same-disk", 2, 10 * GIB, 20),
+        ("same-disk", 1, 10 * GIB, 13),
+        ("own-disk", 1, GIB // 2, 1.1),
     ],
 )
-def test_what_a_restore_needs(disk: str, on_disk: int, needed: float) -> None:
+def test_what_a_restore_needs(disk: str, jobs: int, on_disk: int, needed: float) -> None:
     settings = fleet()
+    settings = dataclasses.replace(settings, backup=dataclasses.replace(settings.backup, jobs=jobs))
     host = FakeHost({re.compile("df -PB1"): f"disk 1 2\n{disk}\n", "*": ""})
     site = Site(settings, host, ComposeEngine(host, settings), Events().report)
     for free, fits in ((int(needed * GIB), True), (int(needed * GIB) - GIB // 100, False)):
