@@ -30,7 +30,7 @@ SAME_CORES = {
 }
 PLACE = "bench"
 # What the container does for a restore.
-PARTS = ("fetch the dump", "restore beside", "compare with the manifest", "check the indexes")
+PARTS = ("restore beside", "compare with the manifest", "check the indexes")
 MEBIBYTE = 1 << 20
 
 # About a third of a gigabyte a unit: rows that compress well, rows like an application's, bytes that do not compress.

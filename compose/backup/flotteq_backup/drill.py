@@ -42,7 +42,7 @@ def drill(settings: Settings, store: Restic, document: dict[str, Any], place: Pa
         if "db" in document["parts"]:
             with _server(here, settings.user) as socket:
                 own = dataclasses.replace(settings, server=socket)
-                rows = Beside(own, store, document, "drill").make()["rows"]
+                rows = Beside(own, store, document, "drill", thorough=True).make()["rows"]
         for part in sorted(set(document["parts"]) - {"db"}):
             with say.step(part) as note:
                 target = here / part

@@ -55,14 +55,22 @@ class Beside:
         document: the set's manifest.
         target: its name; dropped when anything is not as it must be.
         dump: the dump, where there is one already; otherwise it comes from the repository.
+        thorough: also look for each row in each index.
     """
 
     def __init__(
-        self, settings: Settings, store: Restic, document: dict[str, Any], target: str, dump: Path | None = None
+        self,
+        settings: Settings,
+        store: Restic,
+        document: dict[str, Any],
+        target: str,
+        *,
+        dump: Path | None = None,
+        thorough: bool = False,
     ) -> None:
         self.settings, self.store, self.document, self.target = settings, store, document, target
         self.one = document["parts"]["db"]
-        self.dump = dump
+        self.dump, self.thorough = dump, thorough
 
     def make(self) -> dict[str, Any]:
         """Restore and compare; return its name and what is in it.
@@ -117,7 +125,7 @@ class Beside:
                 raise NotVerified(f"the restored database is not the one of the manifest: {'; '.join(wrong[:5])}")
             note.text = f"{len(found['tables'])} tables alike"
         with say.step("check the indexes") as note:
-            note.text = postgres.check_indexes(settings, self.target)
+            note.text = postgres.check_indexes(settings, self.target, rows=self.thorough)
         return found
 
     def _create(self, admin: postgres.Session) -> None:

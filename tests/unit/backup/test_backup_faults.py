@@ -158,7 +158,7 @@ def test_a_pg_restore_that_fails_leaves_no_database(
 def test_a_restored_index_that_differs_from_its_table_is_seen_and_gone(
     tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def check(*_: Any) -> str:
+    def check(*_: Any, **__: Any) -> str:
         raise Failed("pg_amcheck ended with exit code 2")
 
     monkeypatch.setattr(postgres, "check_indexes", check)

@@ -1,0 +1,61 @@
+"""What graders that others wrote say of the edge as it stands on the host."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from support.graders import Graders, graders
+from support.stack import API, DOMAINS, Stack
+
+from flotteq_tasks.operations.sandbox.images import Images
+
+pytestmark = pytest.mark.stack
+
+APP = DOMAINS["frontend-client"]
+# The sandbox's certificate authority has no list of revoked certificates.
+SANDBOX = {"cert_revocation"}
+SCAN = "/observatory/node_modules/@mdn/mdn-http-observatory/src/scan.js"
+PAGES = {domain: "/api/health" if domain == API else "" for domain in DOMAINS.values()}
+
+
+@pytest.fixture(scope="module")
+def grade(stack: Stack, sandbox_images: Images, say: Callable[[str], None]) -> Graders:
+    """The graders, beside the host."""
+    return graders(stack.sandbox.instance, stack.sandbox.acme_root, sandbox_images, say)
+
+
+@pytest.mark.timeout(900)
+def test_testssl_gives_its_best_grade_to_an_api_and_to_a_page(grade: Graders) -> None:
+    """Two of the five: all have one set of TLS settings, each takes two minutes, and sslyze asks every one of them."""
+    words = 'testssl --quiet --color 0 --add-ca /ca.pem --ip "$1" --jsonfile /tmp/found "$2" >&2; cat /tmp/found'
+
+    def ask(domain: str) -> list[dict[str, str]]:
+        done = grade.run("sh", "-c", words, "testssl", grade.address, domain, limit=850)
+        found: list[dict[str, str]] = json.loads(done.stdout)
+        return found
+
+    with ThreadPoolExecutor() as pool:
+        for domain, found in zip((API, APP), pool.map(ask, (API, APP)), strict=True):
+            grades = [one["finding"] for one in found if one["id"] == "overall_grade"]
+            severe = [
+                f"{one['id']}: {one['finding']}"
+                for one in found
+                if one["severity"] in {"MEDIUM", "HIGH", "CRITICAL"} and one["id"] not in SANDBOX
+            ]
+            assert (domain, grades, severe) == (domain, ["A+"], [])
+
+
+@pytest.mark.parametrize("profile", ["--mozilla_config=intermediate", "--custom_tls_config=/mozilla-6.0.json"])
+def test_sslyze_finds_the_guideline_kept_on_every_name(grade: Graders, profile: str) -> None:
+    names = [f"{domain}:443" for domain in DOMAINS.values()]
+    done = grade.run("/opt/sslyze/bin/sslyze", "--certinfo_ca_file=/ca.pem", profile, *names, limit=120)
+    assert done.returncode == 0, done.stdout
+    assert [name for name in names if f"{name}: OK - Compliant" not in done.stdout] == []
+
+
+@pytest.mark.parametrize("domain", PAGES)
+def test_the_observatory_gives_its_best_grade(grade: Graders, domain: str) -> None:
+    done = grade.run("node", SCAN, f"{domain}{PAGES[domain]}", limit=120)
+    found = json.loads(done.stdout)["scan"]
+    assert (found["grade"], found["score"]) == ("A+", 130 if domain == API else 120), done.stdout

@@ -1,0 +1,61 @@
+"""Graders that others wrote, in an image of their own, beside the sandbox host in its network."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flotteq_tasks.host.local import LocalHost
+from flotteq_tasks.operations.sandbox.docker import Docker
+from flotteq_tasks.operations.sandbox.images import Images
+from flotteq_tasks.operations.sandbox.names import Names
+from flotteq_tasks.operations.sandbox.recipes import REPOSITORY, content_key
+from support.stack import DOMAINS
+
+FOLDER = Path(__file__).resolve().parents[1] / "graders"
+BUILD_LIMIT = 900
+
+
+@dataclass(frozen=True)
+class Graders:
+    """Runs a grader: the five names are where the sandbox host has them, and its certificate authority is trusted."""
+
+    image: str
+    network: str
+    address: str
+    root: Path
+
+    def run(self, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
+        """Run one and return what it said.
+
+        Args:
+            limit: seconds.
+        """
+        names = [f"--add-host={domain}:{self.address}" for domain in DOMAINS.values()]
+        trust = [f"--volume={self.root}:/ca.pem:ro", "--env=NODE_EXTRA_CA_CERTS=/ca.pem"]
+        command = ["docker", "run", "--rm", "--init", f"--network={self.network}", *names, *trust, self.image, *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
+
+
+def graders(instance: str, root: Path, images: Images, say: Callable[[str], None]) -> Graders:
+    """The image, built where it is missing, beside a sandbox.
+
+    Args:
+        instance: the sandbox's name.
+        root: its certificate authority.
+    """
+    docker = Docker(LocalHost())
+    image = f"{REPOSITORY}/graders:{content_key(FOLDER, images.debian, images.node)}"
+    if docker.image_id(image) is None:
+        say("building the graders")
+        bundle = os.environ.get("SSL_CERT_FILE", "")
+        secret = [f"--secret=id=ca,src={bundle}"] if bundle else []
+        bases = (f"--build-arg=BASE={images.debian}", f"--build-arg=NODE={images.node}")
+        words = ("--quiet", "--load", *secret, *bases, "--tag", image, str(FOLDER))
+        docker.run("buildx", "build", words, timeout=BUILD_LIMIT)
+    names = Names(instance)
+    host = docker.inspect("container", names.host)
+    assert host is not None
+    address = host["NetworkSettings"]["Networks"][names.network]["IPAddress"]
+    return Graders(image, names.network, address, root)
