@@ -43,14 +43,16 @@ _STOCK = """server {
 }
 """
 _START = """
-place=$1 directory=$2 name=$3 image=$4 network=$5 port=$6 app=$7
+place=$1 directory=$2 name=$3 image=$4 port=$5 app=$6; shift 6
 mkdir -p "$place/conf" "$place/srv"
 cat >"$place/conf/default.conf"
 cp -rL "$directory/certs/current" "$place/certs"
 cp -r "$directory/assets/$app/." "$place/srv"
 chmod -R a+rX "$place"
-docker run --detach --rm --name "$name" --network "$network" --publish "$port:443" \
-  --volume "$place/conf:/etc/nginx/conf.d:ro" --volume "$place/certs:/certs:ro" --volume "$place/srv:/srv:ro" "$image"
+docker create --rm --name "$name" --publish "$port:443" --volume "$place/conf:/etc/nginx/conf.d:ro" \
+  --volume "$place/certs:/certs:ro" --volume "$place/srv:/srv:ro" "$image"
+for network; do docker network connect "$network" "$name"; done
+docker start "$name"
 """
 
 # The smallest above 8 KiB: how fast bytes are copied is not asked.
@@ -67,9 +69,9 @@ def stock(site: Site, app: str) -> Iterator[None]:
     [edge] = facts.of(settings.of_kind("edge")[0])
     api = next(name for name in settings.public if settings.services[name].vhost == "api")
     backend = facts.of(api)[0].name
-    networks = site.host.run(Command("docker", "inspect", "--format", _NETWORKS, backend)).out.split()
+    networks = site.host.run(Command("docker", "inspect", "--format", _NETWORKS, edge.id)).out.split()
     text = _STOCK.replace("BACKEND", f"{backend}:{settings.services[api].port}")
-    start = script(_START, PLACE, str(settings.directory), NAME, edge.image, networks[0], PORT, app)
+    start = script(_START, PLACE, str(settings.directory), NAME, edge.image, PORT, app, networks)
     site.host.run(script(_REMOVE, NAME, PLACE))
     try:
         site.host.run(start, stdin=text.encode(), timeout=LIMIT)
