@@ -17,15 +17,19 @@ def certonly(
     certificate: str,
     directory: str,
     email: str = "",
+    profile: str = "",
     dry_run: bool = False,
     service: str = "certbot",
 ) -> Command:
-    """Obtain one ECDSA certificate with all names; nothing happens when one is there and not yet due.
+    """Obtain one ECDSA certificate with these names; nothing happens when one is there and not yet due.
+
+    One with other names is replaced, due or not: names are added and dropped by the same call.
 
     Args:
         certificate: what certbot calls it; it lies in ``live/<certificate>``.
         directory: URL of the ACME server's directory.
         email: contact of the account; without one the account has none.
+        profile: kind of certificate that the server is asked for, such as ``shortlived``; empty: its default.
         dry_run: let the server check the names and throw the certificate away.
     """
     account = ["--email", email, "--no-eff-email"] if email else ["--register-unsafely-without-email"]
@@ -33,31 +37,76 @@ def certonly(
         "certbot", "certonly", "--non-interactive", "--agree-tos", *account, "--server", directory,
         "--webroot", "--webroot-path", WEBROOT, "--cert-name", certificate,
         "--key-type", "ecdsa", "--elliptic-curve", "secp256r1", "--keep-until-expiring", "--expand",
-        *(["--dry-run"] if dry_run else []),
+        *_profile(profile), *(["--dry-run"] if dry_run else []),
     ]  # fmt: skip
     for name in names:
         words += ["--domain", name]
     return containers.exec(service, words)
 
 
-def renew(containers: Containers, *, certificate: str, service: str = "certbot") -> Command:
-    """Renew the certificate when it is due (a third of its life is left, or the server says so).
+def renew(containers: Containers, *, certificate: str, profile: str = "", service: str = "certbot") -> Command:
+    """Renew the certificate when it is due: when the server says so, else with a third of its life left, half if short.
 
-    Without ``--no-random-sleep-on-renew`` certbot waits up to 8 minutes when nobody watches.
+    certbot asks the server (ARI, RFC 9773) at most as often as that wants to be asked.
+    Without ``--no-random-sleep-on-renew`` it waits up to 8 minutes when nobody watches.
+
+    Args:
+        profile: as in ``certonly``; empty: the one that the certificate was obtained with.
     """
-    return containers.exec(
-        service, ["certbot", "renew", "--non-interactive", "--no-random-sleep-on-renew", "--cert-name", certificate]
-    )
+    words = ["certbot", "renew", "--non-interactive", "--no-random-sleep-on-renew", "--cert-name", certificate]
+    return containers.exec(service, [*words, *_profile(profile)])
 
 
-def rehearse(containers: Containers, *, certificate: str, directory: str, service: str = "certbot") -> Command:
+def rehearse(
+    containers: Containers, *, certificate: str, directory: str, profile: str = "", service: str = "certbot"
+) -> Command:
     """Renew for show, due or not; the new certificate is thrown away.
 
     Args:
         directory: URL of the ACME server's directory. It must be said: by itself a rehearsal asks Let's Encrypt's
             staging server, also for a certificate of another one. Its production server is replaced by that one.
     """
-    return renew(containers, certificate=certificate, service=service) + Command("--dry-run", "--server", directory)
+    renewal = renew(containers, certificate=certificate, profile=profile, service=service)
+    return renewal + Command("--dry-run", "--server", directory)
+
+
+def _profile(name: str) -> list[str]:
+    # Preferred, not required: a server that does not know it issues its default instead of nothing.
+    return ["--preferred-profile", name] if name else []
+
+
+# certbot's own interpreter has what it takes; the host need not have Python.
+_WINDOW = """
+import base64, json, sys
+import requests
+from cryptography import x509
+
+directory, path = sys.argv[1:]
+with open(path, "rb") as file:
+    leaf = x509.load_pem_x509_certificate(file.read())
+key = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+serial = leaf.serial_number.to_bytes(leaf.serial_number.bit_length() // 8 + 1, "big")
+place = requests.get(directory, timeout=8).json().get("renewalInfo")
+if place:
+    words = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (key, serial))
+    answer = requests.get(place.rstrip("/") + "/" + ".".join(words), timeout=8)
+    answer.raise_for_status()
+    sys.stdout.write(json.dumps(answer.json()["suggestedWindow"]))
+"""
+
+_ASK = """
+python=$(sed -n '1s/^#!//p' "$(command -v certbot)")
+exec "$python" -c "$1" "$2" "$3"
+"""
+
+
+def renewal_window(containers: Containers, *, certificate: str, directory: str, service: str = "certbot") -> Command:
+    """Print when the ACME server wants a renewal: JSON with ``start`` and ``end``; nothing: it has no ARI.
+
+    The identifier is that of RFC 9773 §4.1: the issuer's key identifier and the serial number as DER writes it.
+    """
+    path = f"/etc/letsencrypt/live/{certificate}/fullchain.pem"
+    return containers.exec(service, script(_ASK, _WINDOW, directory, path).argv())
 
 
 _USABLE = """
@@ -99,83 +148,6 @@ def point(directory: str, target: str, *, keep: int = 3) -> Command:
     return script(_POINT, directory, target, keep)
 
 
-_INSTALL = """
-directory=$1 certificate=$2 port=$3 keep=$4 limit=$5 names=$6; shift 6
-cd "$directory"
-live=certbot/conf/live/$certificate
-previous=$(readlink certs/current || true)
-case $previous in
-rel-*) ;;
-*) echo "no certificate of an authority is in use: inv ssl.init" >&2; exit 1 ;;
-esac
-if cmp -s "$live/fullchain.pem" "certs/$previous/fullchain.pem"; then
-  echo "the certificate is not yet due; nothing changed"
-  exit 0
-fi
-target=rel-$(date -u +%Y%m%dT%H%M%SZ)
-point() { ln -sfn "$1" certs/current.next; mv -fT certs/current.next certs/current; }
-served() {
-  # Without openssl the reload's own answer must do: nginx has loaded key and certificate.
-  command -v openssl >/dev/null || return 0
-  wanted=$(openssl x509 -noout -serial -in "certs/$target/fullchain.pem")
-  # The old workers may still answer for a moment.
-  end=$(($(date +%s) + limit))
-  for name in $names; do
-    until [ "$(shown "$name")" = "$wanted" ]; do
-      [ "$(date +%s)" -lt "$end" ] || { echo "$name does not serve the new certificate" >&2; return 1; }
-      sleep 0.2
-    done
-  done
-}
-shown() {
-  timeout 15 openssl s_client -connect "127.0.0.1:$port" -servername "$1" </dev/null 2>/dev/null |
-    openssl x509 -noout -serial 2>/dev/null || true
-}
-install -d -m 750 "certs/$target"
-install -m 640 "$live/fullchain.pem" "$live/privkey.pem" "certs/$target/"
-point "$target"
-if "$@" && served; then
-  echo "the certificate $target is in use"
-  cd certs
-  find . -maxdepth 1 -type d -name 'rel-*' | sort -r | tail -n +"$((keep + 1))" | while IFS= read -r old; do
-    [ "$old" = "./$target" ] || rm -rf -- "$old"
-  done
-  exit 0
-fi
-point "$previous"
-"$@" || { echo "neither the new certificate nor $previous could be put into use" >&2; exit 4; }
-rm -rf "certs/$target"
-echo "the new certificate could not be put into use, $previous is served again" >&2
-exit 3
-"""
-
-
-def install(
-    directory: str,
-    *,
-    certificate: str,
-    names: Iterable[str],
-    reload: Command,
-    port: int = 443,
-    keep: int = 3,
-    limit: int = 15,
-) -> Command:
-    """Put certbot's newest certificate into use on the host itself, unless it is; what fails is put back.
-
-    Exit codes: 0 in use, 1 none of an authority is in use yet, 3 put back, 4 not put back.
-
-    Args:
-        directory: the project directory on the host.
-        certificate: what certbot calls it.
-        names: public names that must serve it afterwards.
-        reload: lets the edge take it.
-        port: of the edge on the host.
-        keep: how many ``rel-*`` directories stay.
-        limit: seconds until every name must serve it.
-    """
-    return script(_INSTALL, directory, certificate, port, keep, limit, " ".join(names), reload.argv())
-
-
 _LEAVE = """
 cd "$1/certs"
 [ "$(readlink current)" = "$2" ] || rm -rf -- "$2"
@@ -185,6 +157,28 @@ cd "$1/certs"
 def discard(directory: str, target: str) -> Command:
     """Remove a directory of certificates that is not in use."""
     return script(_LEAVE, directory, target)
+
+
+_MAY_READ = """
+stat -L -c %a "$1"
+"""
+
+
+def permissions(path: str) -> Command:
+    """Print who may read a file, as ``chmod`` writes it; links are followed."""
+    return script(_MAY_READ, path)
+
+
+_WHERE = """
+date +%s
+{ ip -o address show scope global | awk '{print $4}' | cut -d/ -f1 | grep . || hostname -I | tr ' ' '\\n'; } \\
+  2>/dev/null || true
+"""
+
+
+def clock_and_addresses() -> Command:
+    """Print the host's clock, Unix seconds, and below it the addresses that it has, a line each."""
+    return script(_WHERE)
 
 
 def challenge(directory: str, token: str) -> str:

@@ -9,7 +9,7 @@ from flotteq_tasks.console.summary import summarize_result
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations.audit import Check
-from flotteq_tasks.operations.certificates import CertificateStatus
+from flotteq_tasks.operations.certificates import Overview
 from flotteq_tasks.operations.control import Volume
 from flotteq_tasks.operations.deploy import Deployed
 from flotteq_tasks.operations.doctor import Finding
@@ -144,16 +144,22 @@ def show_secrets(console: Console, rows: Sequence[SecretStatus]) -> None:
     console.table(("SECRET", "SOURCE", "HERE", "ON HOST", ""), table)
 
 
-def show_certificates(console: Console, rows: Sequence[CertificateStatus]) -> None:
-    """What every name serves."""
+def show_certificates(console: Console, found: Overview) -> None:
+    """What every name serves, when a renewal is wanted, and how the last one ended."""
     if console.json:
-        console.document({"ok": not any(one.problem for one in rows), "names": [one.document() for one in rows]})
+        console.document(found.document())
         return
     table = [
         (one.name, f"{one.days_left:.0f}", one.issuer or "-", one.serial[:16] or "-", one.problem or "ok")
-        for one in rows
+        for one in found.names
     ]
     console.table(("NAME", "DAYS", "ISSUER", "SERIAL", ""), table, right=[1])
+    windows = {(one.renew_from, one.renew_until) for one in found.names if one.renew_from}
+    for start, end in sorted(windows):
+        console.line(f"the ACME server wants a renewal between {start} and {end}")
+    if found.last:
+        result = "ended well" if found.last.code == 0 else f"failed with exit code {found.last.code}"
+        console.line(f"last renewal: {found.last.at}, {found.last.what}, {result}")
 
 
 def show_volumes(console: Console, rows: Sequence[Volume]) -> None:

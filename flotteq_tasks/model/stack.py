@@ -74,6 +74,12 @@ class Acme:
     """``[acme]``: the certificate authority.
 
     ``ca_file`` is the CA of its own https end point, ``root_file`` the root it issues from.
+
+    Args:
+        profile: the kind of certificate that is asked for; empty: the server's default.
+        issuer: how CAA records call the authority; empty: they are not looked at.
+        resolvers: DNS servers that must know the names before the authority is asked; none: this machine's own.
+        addresses: where the names may lead; empty: to the addresses that the host has.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -82,6 +88,10 @@ class Acme:
     email: str = ""
     ca_file: str = ""
     root_file: str = ""
+    profile: str = ""
+    issuer: str = "letsencrypt.org"
+    resolvers: tuple[str, ...] = ("1.1.1.1", "9.9.9.9")
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -245,12 +255,13 @@ class BackupSettings:
 class ScheduleSettings:
     """``[schedule]``: when the host's timers run, as systemd's OnCalendar writes it.
 
-    ``jitter`` spreads them and ``wait`` is how long they wait for the lock, both in minutes.
+    ``jitter`` and ``renew_jitter`` spread them and ``wait`` is how long they wait for the lock, all in minutes.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
 
-    renew: str = "*-*-* 01:47:00"
+    renew: str = "*-*-* 01,13:47:00"
+    rehearse: str = "Wed *-*-* 09:27:00"
     backup: str = "*-*-* 02:17:00"
     full: str = "Sun *-*-* 03:17:00"
     verify: str = "*-*-* 04:17:00"
@@ -258,6 +269,7 @@ class ScheduleSettings:
     prune: str = "*-*-* 06:17:00"
     base: str = "Sun *-*-* 00:47:00"
     jitter: int = 20
+    renew_jitter: int = 120
     wait: int = 60
 
 

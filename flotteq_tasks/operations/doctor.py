@@ -16,6 +16,7 @@ from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations import certificates, edge_files, hooks, preflight, repair, secret_store
+from flotteq_tasks.operations.certificates.x509 import utc_now
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.edge import test_config
 from flotteq_tasks.rendering import resources
@@ -171,9 +172,11 @@ def _edge(site: Site, facts: Facts) -> Iterator[Finding]:
                       fix="correct nginx/, then inv nginx.reload")  # fmt: skip
     else:
         yield Finding("edge files", "nginx accepts them")
-    days = certificates.served_days(site.settings) if edge_files.issued(facts) else None
-    if days is not None:
-        yield Finding("certificate", f"{days:.0f} days left", ok=days > 0, fix="inv ssl.renew")
+    first = certificates.ends_first(site.settings) if edge_files.issued(facts) else None
+    if first is not None:
+        now = utc_now()
+        left = f"{first.days_left(now):.0f} days left"
+        yield Finding("certificate", left, ok=not first.stale(now) and not first.staging, fix="inv ssl.status")
     elif edge_files.issued(facts):
         yield Finding("certificate", "a name does not serve it", ok=False, fix="inv ssl.status")
     else:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flotteq_tasks.commands import certbot, cron, nginx, systemd
-from flotteq_tasks.commands.shell import Command, chain, script
+from flotteq_tasks.commands import certbot, cron, nginx, renewal, systemd
+from flotteq_tasks.commands.shell import Command, script
 from flotteq_tasks.host.base import File
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, SettingsError
 from flotteq_tasks.model.stack import STORES_WAL, Settings
@@ -45,13 +45,13 @@ def commands(site: Site) -> dict[str, Command]:
     """What every job runs on the host."""
     there = elsewhere(site)
     taking = ["run", "--reason", "scheduled", *there.words]
-    renewal = {"renew": _renewal(site)} if schedule.renews(site.settings) else {}
+    certificate = {"renew": _renewal(site), "rehearse": _rehearsal(site)} if schedule.renews(site.settings) else {}
     recovery = {
         "base": job_command(site, ["base", "--reason", "scheduled", *there.words], volumes=there.volumes),
         "wal": job_command(site, ["wal", *there.words], volumes=there.volumes, name=STORES_WAL),
     }
     return {
-        **renewal,
+        **certificate,
         **(recovery if site.settings.backup.pitr else {}),
         "backup": job_command(site, [*taking, "db", "certs"], volumes=there.volumes),
         "full": job_command(site, [*taking, "db", "uploads", "certs"], volumes=there.volumes),
@@ -75,15 +75,21 @@ def _renewal(site: Site) -> Command:
     """Renew what is due and put it into use, as `inv ssl.renew` does from elsewhere."""
     settings, containers = site.settings, site.engine.containers
     certificate = settings.project.name
-    return chain(
-        certbot.renew(containers, certificate=certificate),
-        certbot.install(
-            str(settings.directory),
-            certificate=certificate,
-            names=settings.public.values(),
-            reload=nginx.reload(containers, generation="", taken=TAKEN),
-        ),
+    return renewal.job(
+        str(settings.directory),
+        certificate=certificate,
+        names=settings.public.values(),
+        renew=certbot.renew(containers, certificate=certificate, profile=settings.acme.profile),
+        reload=nginx.reload(containers, generation="", taken=TAKEN),
+        stack=f"{certificate}-{settings.environment}",
+        metrics=settings.backup.metrics,
     )
+
+
+def _rehearsal(site: Site) -> Command:
+    """Renew for show: what is broken on the way to the authority shows weeks before a renewal needs it."""
+    name, acme = site.settings.project.name, site.settings.acme
+    return certbot.rehearse(site.engine.containers, certificate=name, directory=acme.directory, profile=acme.profile)
 
 
 def install(site: Site, variables: Mapping[str, str], *, without_escrow: bool = False) -> list[str]:
@@ -95,7 +101,7 @@ def install(site: Site, variables: Mapping[str, str], *, without_escrow: bool = 
         without_escrow: let them take the first set although only this host could read it.
 
     Raises:
-        PreflightFailed: the host has neither systemd nor cron.
+        PreflightFailed: the host has neither systemd nor cron, or no openssl.
         SettingsError: it does not understand a time of [schedule].
     """
     settings, jobs = site.settings, schedule.jobs(site.settings)
@@ -144,10 +150,15 @@ def _check(site: Site) -> bool:
     """Whether cron runs the jobs, because there is no systemd.
 
     Raises:
-        PreflightFailed: neither is there.
+        PreflightFailed: neither is there, or no openssl.
         SettingsError: a time of [schedule] is not understood.
     """
     jobs = schedule.jobs(site.settings)
+    if schedule.renews(site.settings) and not site.host.run(renewal.ready(), check=False).ok:
+        raise PreflightFailed(
+            f"{site.host.name} has no openssl, which checks a certificate before nginx gets it",
+            hint="on the host: apt-get install openssl",
+        )
     done = site.host.run(systemd.check(job.when for job in jobs), check=False)
     if done.code == systemd.NO_SYSTEMD:
         _check_cron(site, jobs)

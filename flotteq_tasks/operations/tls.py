@@ -1,23 +1,29 @@
 """The certificate's tasks: under the host's lock, on an edge that runs."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from flotteq_tasks.model.errors import FlotteqError, PreflightFailed
+from flotteq_tasks.commands import renewal
+from flotteq_tasks.model.errors import ExitCode, FlotteqError, PreflightFailed
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release
 from flotteq_tasks.operations import certificates, edge_check, edge_files, preflight
-from flotteq_tasks.operations.certificates import CertificateStatus
+from flotteq_tasks.operations.certificates import Overview
+from flotteq_tasks.operations.certificates.x509 import read_pem
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
 
 BOOTSTRAP = "bootstrap"
 
 
-def init(site: Site, variables: Mapping[str, str]) -> str:
-    """Obtain and install the certificate; on a bare host start the edge first. Return what happened in one sentence."""
+def init(site: Site, variables: Mapping[str, str], *, allow_partial: bool = False) -> str:
+    """Obtain and install the certificate; on a bare host start the edge first. Return what happened in one sentence.
+
+    Args:
+        allow_partial: without the names that are not ready.
+    """
     with _locked(site, "ssl.init", variables) as keeper:
         facts = site.engine.facts()
         if not _edge_runs(site, facts):
@@ -27,7 +33,8 @@ def init(site: Site, variables: Mapping[str, str]) -> str:
             with site.report.step("reload the edge"):
                 edge_check.check(site, facts, "check")
                 edge_files.refresh(site, facts)
-        changed = _certificates(site, facts).init()
+        with _noted(site, "ssl.init"):
+            changed = _certificates(site, facts).init(allow_partial=allow_partial)
         keeper.write("ssl.init", changed=changed)
     return _sentence(site, changed=changed)
 
@@ -35,7 +42,8 @@ def init(site: Site, variables: Mapping[str, str]) -> str:
 def renew(site: Site, variables: Mapping[str, str], *, dry_run: bool) -> str:
     """Renew when due; return what happened in one sentence."""
     with _locked(site, "ssl.renew", variables) as keeper:
-        changed = _certificates(site, site.engine.facts()).renew(dry_run=dry_run)
+        with _noted(site, "ssl.renew --dry-run" if dry_run else "ssl.renew"):
+            changed = _certificates(site, site.engine.facts()).renew(dry_run=dry_run)
         keeper.write("ssl.renew", changed=changed, dry_run=dry_run)
     return "the rehearsal passed; nothing was changed" if dry_run else _sentence(site, changed=changed)
 
@@ -45,9 +53,9 @@ def install(site: Site, facts: Facts) -> bool:
     return _certificates(site, facts).install()
 
 
-def status(site: Site) -> list[CertificateStatus]:
-    """What every name serves."""
-    return certificates.status(site.host, site.settings)
+def status(site: Site) -> Overview:
+    """What every name serves, and how the last renewal ended."""
+    return certificates.overview(site.host, site.settings, site.engine.containers)
 
 
 def reload(site: Site, variables: Mapping[str, str]) -> None:
@@ -101,15 +109,30 @@ def _locked(site: Site, what: str, variables: Mapping[str, str]) -> Iterator[Kee
         yield keeper
 
 
+@contextmanager
+def _noted(site: Site, what: str) -> Iterator[None]:
+    """Write down on the host how it ended."""
+    code = ExitCode.FAILED
+    try:
+        yield
+        code = ExitCode.OK
+    except FlotteqError as error:
+        code = error.exit_code
+        raise
+    finally:
+        # A host that is gone is told of by what failed first.
+        with suppress(FlotteqError):
+            site.host.run(renewal.note(str(site.settings.directory), what, int(code)), check=False)
+
+
 def _edge_runs(site: Site, facts: Facts) -> bool:
     names = [name for name, one in site.settings.services.items() if one.kind in ("edge", "tool")]
     return all(any(one.running for one in facts.of(name)) for name in names)
 
 
 def _sentence(site: Site, *, changed: bool) -> str:
-    names = len(site.settings.public)
-    return (
-        f"the certificate of {names} names is in use"
-        if changed
-        else f"the certificate of {names} names is good; not due"
-    )
+    content = site.host.read(f"{site.settings.directory}/certs/current/fullchain.pem")
+    held = set(read_pem(content).names) if content else set()
+    names, all_names = len(held.intersection(site.settings.public.values())), len(site.settings.public)
+    number = f"{names} names" if names == all_names else f"{names} of {all_names} names"
+    return f"the certificate of {number} is in use" if changed else f"the certificate of {number} is good; not due"

@@ -83,7 +83,11 @@ _BY_CRON = """\
 set -u
 name=${{1:?which job}}
 cd {directory}/schedule || exit 1
-[ -n "${{2:-}}" ]{hurry} || sleep "$((RANDOM % ({jitter} * 60 + 1)))"
+case $name in
+{jitters}
+*) jitter={jitter} ;;
+esac
+[ -n "${{2:-}}" ] || sleep "$((RANDOM % (jitter * 60 + 1)))"
 code=0
 timeout --kill-after=30 {limit} nice -n 10 ./run "$name" >"$name.log.next" 2>&1 || code=$?
 mv -f "$name.log.next" "$name.log"
@@ -98,7 +102,7 @@ exit "$code"
 
 _CRON_TIME = re.compile(
     r"(?:(?P<days>[A-Z][a-z]{2}(?:(?:,|\.\.)[A-Z][a-z]{2})*) )?\*-\*-(?P<date>\*|\d{1,2}) "
-    r"(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::\d{2})?"
+    r"(?P<hour>\d{1,2}(?:,\d{1,2})*):(?P<minute>\d{2})(?::\d{2})?"
 )
 
 _CRON_OFTEN = re.compile(r"\*-\*-\* \*:0/(\d{1,2}):00")
@@ -121,30 +125,30 @@ class Job:
 
     Args:
         jitter: minutes; None: that of [schedule].
+        beside: it runs beside whatever holds the host's lock.
     """
 
     name: str
     what: str
     when: str
     jitter: int | None = None
-
-    @property
-    def beside(self) -> bool:
-        """Whether it runs beside whatever holds the host's lock."""
-        return self.jitter == 0
+    beside: bool = False
 
 
 def jobs(settings: Settings) -> list[Job]:
     """The jobs of a stack, in the order of a night."""
     times = settings.schedule
-    renewal = [Job("renew", "renew the certificate when it is due", times.renew)] if renews(settings) else []
+    certificate = [
+        Job("renew", "renew the certificate when it is due", times.renew, jitter=times.renew_jitter),
+        Job("rehearse", "rehearse the renewal of the certificate", times.rehearse),
+    ]
     every = f"*-*-* *:0/{settings.backup.pitr_minutes}:00"
     recovery = [
         Job("base", "take a base backup", times.base),
-        Job("wal", "store the received write-ahead log", every, jitter=0),
+        Job("wal", "store the received write-ahead log", every, jitter=0, beside=True),
     ]
     return [
-        *renewal,
+        *(certificate if renews(settings) else []),
         *(recovery if settings.backup.pitr else []),
         Job("backup", "back up database and certificates", times.backup),
         Job("full", "back up database, uploads and certificates", times.full),
@@ -176,8 +180,8 @@ def cron_program(settings: Settings) -> str:
 
 def cron_program_text(settings: Settings) -> str:
     """That program."""
-    hurry = "".join(f' || [ "$name" = {job.name} ]' for job in jobs(settings) if job.beside)
-    return _BY_CRON.format(**_common(settings), hurry=hurry)
+    jitters = "\n".join(f"{job.name}) jitter={job.jitter} ;;" for job in jobs(settings) if job.jitter is not None)
+    return _BY_CRON.format(**_common(settings), jitters=jitters)
 
 
 def cron_time(when: str) -> str | None:
@@ -193,7 +197,8 @@ def cron_time(when: str) -> str | None:
     if found is None:
         return None
     days = (found["days"] or "*").replace("..", "-")
-    return f"{int(found['minute'])} {int(found['hour'])} {found['date']} * {days}"
+    hours = ",".join(str(int(hour)) for hour in found["hour"].split(","))
+    return f"{int(found['minute'])} {hours} {found['date']} * {days}"
 
 
 def cron_text(settings: Settings) -> str:

@@ -1,11 +1,12 @@
 """What no type can say: rules across keys of flotteq.toml."""
 
+import ipaddress
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from flotteq_tasks.model.stack import CopySettings, Service, Settings
+from flotteq_tasks.model.stack import Acme, CopySettings, Service, Settings
 from flotteq_tasks.settings import schema
 from flotteq_tasks.settings.composefile import check_compose
 from flotteq_tasks.settings.edge_checks import check_edge
@@ -18,6 +19,8 @@ LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 SHALLOW = frozenset(
     {"/home", "/usr/local", "/usr/bin", "/usr/lib", "/usr/share", "/var/lib", "/var/log", "/var/backups"}
 )
+# The first certbot that does what RFC 9773 says.
+ASKS_WHEN = (4, 1)
 # Ways to a repository that lies elsewhere, as restic names them.
 COPY_KINDS = ("sftp", "rest", "s3", "b2", "azure", "gs", "swift")
 AT_LEAST = {
@@ -95,6 +98,21 @@ def _sources(settings: Settings) -> Iterator[Finding]:
     parts = urlsplit(settings.acme.directory)
     if parts.scheme != "https" or not parts.hostname:
         yield ("acme", "directory"), f'"{settings.acme.directory}" is no https URL'
+    yield from _acme(settings.acme)
+
+
+def _acme(acme: Acme) -> Iterator[Finding]:
+    if not re.fullmatch(r"[A-Za-z0-9_-]*", acme.profile):
+        yield ("acme", "profile"), f'"{acme.profile}" is no name of a profile, such as tlsserver or shortlived'
+    if acme.issuer and not _is_host_name(acme.issuer):
+        yield (
+            ("acme", "issuer"),
+            f'"{acme.issuer}" is no domain name: write it as CAA records do, as in letsencrypt.org',
+        )
+    for key in ("resolvers", "addresses"):
+        for value in getattr(acme, key):
+            if not _is_address(value):
+                yield ("acme", key), f'"{value}" is no IP address'
 
 
 def _numbers(settings: Settings) -> Iterator[Finding]:
@@ -147,6 +165,12 @@ def _services(settings: Settings) -> Iterator[Finding]:
             yield ("services", name), "is no service name: use a-z, 0-9 and -"
         for key, message in _service(service):
             yield ("services", name, *key), message
+        release = re.search(r"/certbot:v?([0-9]+)(?:\.([0-9]+))?", service.image)
+        if release and (int(release[1]), int(release[2] or 9)) < ASKS_WHEN:
+            yield (
+                ("services", name, "image"),
+                f'"{service.image}" does not ask the authority when to renew: 4.1 or later',
+            )
 
 
 def _service(service: Service) -> Iterator[Finding]:
@@ -198,7 +222,7 @@ def _backup(settings: Settings) -> Iterator[Finding]:
     backup = settings.backup
     if backup.service in settings.services and not backup.pitr:
         yield from _refers(settings, ("backup", "service"), backup.service, "job")
-    for key in ("jitter", "wait"):
+    for key in ("jitter", "renew_jitter", "wait"):
         if getattr(settings.schedule, key) < 0:
             yield ("schedule", key), f"{getattr(settings.schedule, key)} is less than 0"
     for key in ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_pre_deploy_days", "workers"):
@@ -247,6 +271,14 @@ def _refers(settings: Settings, path: schema.Path, name: str, kind: str) -> Iter
         yield path, f'no service "{name}"{advice}'
     elif service.kind != kind:
         yield path, f'services.{name} is of kind "{service.kind}", it must be "{kind}"'
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_host_name(name: str) -> bool:

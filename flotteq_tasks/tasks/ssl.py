@@ -9,16 +9,16 @@ from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
 
-@task(help={"env": ENV_HELP})
-def init(c: Context, *, env: str = "") -> None:
+@task(help={"allow-partial": "leave out domains that are not ready yet", "env": ENV_HELP})
+def init(c: Context, *, allow_partial: bool = False, env: str = "") -> None:
     """Obtain the certificate of all domains.
 
-    Nothing happens while it is good.
+    Nothing happens while it is good. Domains are added and dropped by the same call.
     """
     from flotteq_tasks.operations import tls
 
     call = app(env)
-    call.console.line(tls.init(call.site, os.environ))
+    call.console.line(tls.init(call.site, os.environ, allow_partial=allow_partial))
 
 
 @task(help={"dry-run": "ask the authority for a test certificate, change nothing", "env": ENV_HELP})
@@ -46,5 +46,5 @@ def status(c: Context, *, env: str = "", json: bool = False) -> None:
     call = app(env, json=json)
     found = tls.status(call.site)
     show_certificates(call.console, found)
-    if any(one.problem for one in found):
+    if not found.ok:
         raise Exit(code=int(ExitCode.UNHEALTHY))

@@ -5,22 +5,20 @@ certificate is checked, copied, linked and tested before nginx reloads, and afte
 serves; whatever fails links the previous one again.
 """
 
-import secrets
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from flotteq_tasks.commands import certbot
+from flotteq_tasks.commands import certbot, renewal
 from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import File, Host
-from flotteq_tasks.model.errors import FlotteqError, NotPutBack, PreflightFailed, PutBack, SettingsError
+from flotteq_tasks.model.errors import FlotteqError, NotPutBack, PutBack, SettingsError
 from flotteq_tasks.model.events import Report
 from flotteq_tasks.model.stack import Settings
-from flotteq_tasks.operations.certificates import probe, x509
+from flotteq_tasks.operations.certificates import preflight, probe, x509
 from flotteq_tasks.operations.edge import reload_edge, test_config
 
 PLACEHOLDER = "placeholder"
@@ -80,27 +78,34 @@ class Certificates:
         """All public names, in the order of flotteq.toml."""
         return list(self.settings.public.values())
 
-    def init(self) -> bool:
+    def init(self, *, allow_partial: bool = False) -> bool:
         """Obtain a certificate where there is none that is fit, and install it. Again: nothing is due, nothing changes.
+
+        One that has other names than flotteq.toml is replaced: this is how names are added and dropped.
+
+        Args:
+            allow_partial: leave out the names that are not ready. The names are chosen here, not by certbot
+                (``--allow-subset-of-names``): it would order again at every call, and drop more of them by itself at a
+                renewal.
 
         Returns:
             whether another certificate is served now.
 
         Raises:
-            PreflightFailed: a name does not lead to this edge; the ACME server was not asked.
+            PreflightFailed: a name is not ready for an order; the ACME server was not asked.
             CommandFailed: certbot failed; its words are in the details.
             PutBack, NotPutBack: the new certificate could not be put into use.
         """
         self._place_ca()
-        with self.report.step("check that every name leads here"):
-            self._preflight()
-        if self.settings.acme.directory == certbot.LETS_ENCRYPT and self._issued() is None:
+        with self.report.step("check that every name is ready"):
+            names = self._ready(allow_partial=allow_partial)
+        if self.settings.acme.directory == certbot.LETS_ENCRYPT and self._covered() != set(names):
             # Five failed checks an hour and name are all that this server allows: its staging server is asked first.
             with self.report.step("rehearse with the staging server"):
-                self._certonly(dry_run=True)
-        with self.report.step(f"obtain a certificate for {len(self.names)} names") as note:
-            note.text = _last_words(self._certonly(dry_run=False))
-        return self.install()
+                self._certonly(names, dry_run=True)
+        with self.report.step(f"obtain a certificate for {len(names)} names") as note:
+            note.text = _last_words(self._certonly(names, dry_run=False))
+        return self.install(names)
 
     def renew(self, *, dry_run: bool = False) -> bool:
         """Renew when due. A certificate that was renewed earlier but never put into use is put into use.
@@ -122,8 +127,12 @@ class Certificates:
             self.host.run(self._rehearse() if dry_run else self._renew(), timeout=ACME_LIMIT)
         return False if dry_run else self.install()
 
-    def install(self) -> bool:
+    def install(self, names: Sequence[str] = ()) -> bool:
         """Put certbot's newest certificate into use, unless it is already.
+
+        Args:
+            names: what it must be valid for; none: for the public names that the one in use has, for all of them where
+                none of an authority is in use or that one cannot be read.
 
         Returns:
             whether nginx was reloaded.
@@ -135,11 +144,12 @@ class Certificates:
         """
         chain, key = self._live()
         previous = self.host.run(certbot.current(self.directory)).out.strip()
-        if is_issued(previous) and self.host.read(f"{self.directory}/certs/{previous}/fullchain.pem") == chain:
+        used = self._pair(f"{self.directory}/certs/{previous}") if is_issued(previous) else (None, None)
+        wrong = x509.faults(chain, key, list(names) or self._owed(used[0]), self.clock())
+        if used == (chain, key) and not wrong:
             self._require_served(x509.read_pem(chain))
             self.report.note("the certificate is not yet due; nothing changed")
             return False
-        wrong = x509.faults(chain, key, self.names, self.clock())
         if wrong:
             raise FlotteqError(
                 f"{self.host.name}: the new certificate is not fit: {'; '.join(wrong)}",
@@ -208,24 +218,27 @@ class Certificates:
         for reason in sorted(distrust):
             self.report.warn(f"the certificate is served but not trusted here: {reason}")
 
-    def _certonly(self, *, dry_run: bool) -> str:
+    def _certonly(self, names: Sequence[str], *, dry_run: bool) -> str:
         acme = self.settings.acme
         command = certbot.certonly(
             self.containers,
-            self.names,
+            names,
             certificate=self.settings.project.name,
             directory=acme.directory,
             email=acme.email,
+            profile=acme.profile,
             dry_run=dry_run,
         )
         return self.host.run(command, timeout=ACME_LIMIT).out
 
     def _renew(self) -> Command:
-        return certbot.renew(self.containers, certificate=self.settings.project.name)
+        return certbot.renew(
+            self.containers, certificate=self.settings.project.name, profile=self.settings.acme.profile
+        )
 
     def _rehearse(self) -> Command:
-        name, directory = self.settings.project.name, self.settings.acme.directory
-        return certbot.rehearse(self.containers, certificate=name, directory=directory)
+        name, acme = self.settings.project.name, self.settings.acme
+        return certbot.rehearse(self.containers, certificate=name, directory=acme.directory, profile=acme.profile)
 
     def _issued(self) -> bytes | None:
         return self.host.read(f"{self._lineage}/fullchain.pem")
@@ -234,11 +247,37 @@ class Certificates:
     def _lineage(self) -> str:
         return f"{self.directory}/certbot/conf/live/{self.settings.project.name}"
 
+    def _pair(self, directory: str) -> tuple[bytes | None, bytes | None]:
+        return self.host.read(f"{directory}/fullchain.pem"), self.host.read(f"{directory}/privkey.pem")
+
     def _live(self) -> tuple[bytes, bytes]:
-        chain, key = self._issued(), self.host.read(f"{self._lineage}/privkey.pem")
+        chain, key = self._pair(self._lineage)
         if not chain or not key:
             raise FlotteqError(f"{self.host.name}: certbot left no certificate in {self._lineage}", hint="inv ssl.init")
+        path = f"{self._lineage}/privkey.pem"
+        mode = self.host.run(certbot.permissions(path)).out.strip()
+        if not mode.endswith("0"):
+            raise FlotteqError(
+                f"{self.host.name}: {path} may be read by others (mode {mode}): it is not put into use",
+                hint=f"on the host: chmod 600 {path}",
+            )
         return chain, key
+
+    def _covered(self) -> set[str]:
+        """The names of certbot's newest certificate."""
+        chain = self._issued()
+        try:
+            return set(x509.read_pem(chain).names) if chain else set()
+        except FlotteqError:
+            return set()
+
+    def _owed(self, used: bytes | None) -> list[str]:
+        """The public names that must not be lost."""
+        try:
+            leaf = x509.read_pem(used) if used else None
+        except FlotteqError:
+            leaf = None
+        return ([name for name in self.names if leaf.holds(name)] if leaf else []) or self.names
 
     def _place_ca(self) -> None:
         """Give certbot the CA of a private ACME server; the container reads it by REQUESTS_CA_BUNDLE."""
@@ -251,26 +290,22 @@ class Certificates:
             raise SettingsError(f"[acme] ca_file: {path}: {error.strerror or error}") from error
         self.host.write(f"{self.directory}/certbot/conf/acme-ca.pem", File(content))
 
-    def _preflight(self) -> None:
-        token = f"flotteq-{secrets.token_urlsafe(24)}"
-        self.host.write(certbot.challenge(self.directory, token), File(token.encode()))
-        try:
-            with ThreadPoolExecutor(max_workers=max(1, len(self.names))) as pool:
-                results = list(pool.map(lambda name: probe.fetch_challenge(self.settings, name, token), self.names))
-        finally:
-            self.host.run(certbot.forget_challenge(self.directory, token), check=False)
-        for problem in (text for _, unseen in results for text in unseen):
+    def _ready(self, *, allow_partial: bool) -> list[str]:
+        found = preflight.check(self.host, self.settings, self.names, self.clock)
+        for problem in found.unseen:
             self.report.warn(f"cannot be checked from here: {problem}")
-        wrong = [text for problems, _ in results for text in problems]
-        if wrong:
-            raise PreflightFailed(
-                f"{len(wrong)} of {len(self.names)} names do not lead to this edge: {'; '.join(wrong)}",
-                hint="point their DNS records at the host and let port 80 through; the ACME server was not asked",
-            )
+        names = found.require(self.names, allow_partial=allow_partial)
+        for one in found.problems:
+            self.report.warn(f"{one.name} is left out: {one.found}; {one.fix}")
+        return names
 
 
 def _put(host: Host, directory: str, target: str, chain: bytes, key: bytes) -> None:
-    files = {"fullchain.pem": File(chain, mode=0o640), "privkey.pem": File(key, mode=0o640)}
+    group = renewal.KEY_GROUP or None
+    files = {
+        name: File(content, mode=renewal.KEY_MODE, group=group)
+        for name, content in {"fullchain.pem": chain, "privkey.pem": key}.items()
+    }
     host.write_tree(f"{directory}/certs/{target}", files)
 
 

@@ -53,26 +53,12 @@ def show(settings: Settings, names: Iterable[str], *, verify: bool = True) -> li
         return list(pool.map(lambda name: _show(settings, name, verify=verify), wanted))
 
 
-def fetch_challenge(settings: Settings, name: str, token: str) -> tuple[list[str], list[str]]:
-    """Fetch a challenge the way the certificate authority would, at every address of a name.
+def fetch(settings: Settings, name: str, address: str, token: str) -> tuple[str, bool]:
+    """Fetch a challenge the way the certificate authority would, at one address of a name.
 
     Returns:
-        what is wrong, and what could not be looked at from here.
+        what is wrong, empty when nothing, and whether this machine could look at all.
     """
-    try:
-        places = addresses(settings, name)
-    except OSError as error:
-        return [f"{name}: DNS has no address ({error.strerror or error})"], []
-    wrong: list[str] = []
-    unseen: list[str] = []
-    for address in places:
-        problem, seen = _fetch(settings, name, address, token)
-        if problem:
-            (wrong if seen else unseen).append(f"{name} at {address}: {problem}")
-    return wrong, unseen
-
-
-def _fetch(settings: Settings, name: str, address: str, token: str) -> tuple[str, bool]:
     connection = http.client.HTTPConnection(address, settings.edge.http_port, timeout=LIMIT)
     try:
         connection.request("GET", f"/.well-known/acme-challenge/{token}", headers={"Host": name})

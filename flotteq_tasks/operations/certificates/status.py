@@ -1,24 +1,49 @@
 """Which certificate is served on every public name, for how long, and whether it is the one on the host."""
 
-from dataclasses import asdict, dataclass
+import json
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from flotteq_tasks.commands import certbot, renewal
+from flotteq_tasks.commands.containers import Containers
+from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Host
+from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.certificates import probe
 from flotteq_tasks.operations.certificates.x509 import Certificate, read_pem, utc_now
 
+# Seconds that the ACME server has to say when it wants a renewal.
+WINDOW_LIMIT = 20
+
+
+@dataclass(frozen=True)
+class LastRenewal:
+    """How the last renewal ended: ``at`` is ISO 8601, ``what`` the task or timer, ``code`` its exit code."""
+
+    at: str
+    what: str
+    code: int
+
 
 @dataclass(frozen=True)
 class CertificateStatus:
-    """One public name. ``problem`` says what a person should look at; empty when nothing."""
+    """One public name. ``problem`` says what a person should look at; empty when nothing.
+
+    ``life_left`` is the share of its life that is left; ``renew_from`` and ``renew_until`` are when the ACME server
+    wants a renewal (ARI), ISO 8601, empty where it does not say.
+    """
 
     name: str
     serial: str = ""
     issuer: str = ""
+    not_before: datetime | None = None
     not_after: datetime | None = None
     days_left: float = 0.0
+    life_left: float = 0.0
+    renew_from: str = ""
+    renew_until: str = ""
     matches_file: bool = False
     trusted: bool = False
     placeholder: bool = False
@@ -26,23 +51,73 @@ class CertificateStatus:
 
     def document(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {**asdict(self), "not_after": self.not_after.isoformat() if self.not_after else None}
+        moments = {"not_before": self.not_before, "not_after": self.not_after}
+        return {**asdict(self), **{key: one.isoformat() if one else None for key, one in moments.items()}}
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All public names, and the last renewal; None before the first."""
+
+    names: list[CertificateStatus]
+    last: LastRenewal | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong with any name."""
+        return not any(one.problem for one in self.names)
+
+    def document(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        last = asdict(self.last) if self.last else None
+        return {"ok": self.ok, "names": [one.document() for one in self.names], "last_renewal": last}
+
+
+def overview(host: Host, settings: Settings, containers: Containers) -> Overview:
+    """What every name serves, when the ACME server wants a renewal, and how the last one ended."""
+    found = status(host, settings)
+    asked = [
+        Command("cat", f"{settings.directory}/state/{renewal.RESULT}"),
+        certbot.renewal_window(containers, certificate=settings.project.name, directory=settings.acme.directory),
+    ]
+    # Neither needs to be there: it was never renewed, or the server does not answer.
+    said, window = (host.run(one, timeout=WINDOW_LIMIT, check=False).out for one in asked)
+    start, end = (_field(window, key) for key in ("start", "end"))
+    names = [replace(one, renew_from=start, renew_until=end) if one.matches_file else one for one in found]
+    at = _field(said, "at")
+    return Overview(names, LastRenewal(at, _field(said, "what"), int(_field(said, "code") or 0)) if at else None)
+
+
+def _field(text: str, key: str) -> str:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return ""
+    return str(document.get(key, "")) if isinstance(document, dict) else ""
 
 
 def status(host: Host, settings: Settings, *, now: datetime | None = None) -> list[CertificateStatus]:
     """Compare what every public name serves with the file on the host, in the order of flotteq.toml."""
     moment = now or utc_now()
     content = host.read(f"{settings.directory}/certs/current/fullchain.pem")
-    on_disk = read_pem(content) if content else None
+    try:
+        on_disk = read_pem(content) if content else None
+    except FlotteqError:
+        on_disk = None
     return [judge(one, on_disk, moment) for one in probe.show(settings, settings.public.values())]
+
+
+def ends_first(settings: Settings) -> Certificate | None:
+    """The served certificate that ends first; None when a name serves none."""
+    shown = [one.certificate for one in probe.show(settings, settings.public.values(), verify=False)]
+    served = [one for one in shown if one is not None]
+    return min(served, key=lambda one: one.not_after) if served and len(served) == len(shown) else None
 
 
 def served_days(settings: Settings, *, now: datetime | None = None) -> float | None:
     """Days until the served certificate that ends first; None when a name serves none."""
-    moment = now or utc_now()
-    served = [one.certificate for one in probe.show(settings, settings.public.values(), verify=False)]
-    left = [round(one.days_left(moment), 1) for one in served if one is not None]
-    return min(left) if left and len(left) == len(served) else None
+    first = ends_first(settings)
+    return round(first.days_left(now or utc_now()), 1) if first else None
 
 
 def judge(shown: probe.Shown, on_disk: Certificate | None, now: datetime) -> CertificateStatus:
@@ -57,18 +132,26 @@ def judge(shown: probe.Shown, on_disk: Certificate | None, now: datetime) -> Cer
         problem = "only the placeholder is served: inv ssl.init"
     elif left <= 0:
         problem = "it has expired"
+    elif served.staging:
+        problem = "the staging server issued it, no browser accepts it: set acme.directory, inv ssl.init"
+    elif on_disk is None:
+        problem = "the file on the host cannot be read, a restart would fail: inv ssl.renew"
     elif not matches:
         problem = "it is not the one on the host: inv nginx.reload"
     elif served.stale(now):
         problem = "less than a quarter of its life is left: inv ssl.renew"
+    elif not served.holds(shown.name):
+        problem = "it is not valid for this name: inv ssl.init"
     elif shown.distrust:
         problem = f"it is not trusted here: {shown.distrust}"
     return CertificateStatus(
         name=shown.name,
         serial=served.serial,
         issuer=served.issuer,
+        not_before=served.not_before,
         not_after=served.not_after,
         days_left=round(left, 1),
+        life_left=round(served.life_left(now), 3),
         matches_file=matches,
         trusted=not shown.distrust,
         placeholder=served.placeholder,

@@ -12,17 +12,24 @@ if TYPE_CHECKING:
 
 PLACEHOLDER_NAME = "placeholder.invalid"
 PLACEHOLDER_DAYS = 3650
+# A share, never days: certificates live 90 days, 45 or 6.
+LEAST_LIFE = 0.25
+STAGING = "(STAGING)"
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What matters of a certificate. Times are UTC; ``serial`` is hexadecimal, lower case."""
+    """What matters of a certificate. Times are UTC; ``serial`` is hexadecimal, lower case.
+
+    ``staging``: Let's Encrypt's staging server issued it, whose issuers all say so in their names.
+    """
 
     serial: str
     issuer: str
     names: tuple[str, ...]
     not_before: datetime
     not_after: datetime
+    staging: bool = False
 
     @property
     def placeholder(self) -> bool:
@@ -33,9 +40,17 @@ class Certificate:
         """Days until it ends, negative afterwards."""
         return (self.not_after - now) / timedelta(days=1)
 
+    def holds(self, name: str) -> bool:
+        """Whether it is valid for a public name."""
+        return name in self.names
+
+    def life_left(self, now: datetime) -> float:
+        """The share of its life that is left: 1 at the beginning, 0 or less when it has expired."""
+        return (self.not_after - now) / (self.not_after - self.not_before)
+
     def stale(self, now: datetime) -> bool:
         """Whether less than a quarter of its life is left: renewal, due at a third, has failed for a while."""
-        return self.not_after - now < (self.not_after - self.not_before) / 4
+        return self.life_left(now) < LEAST_LIFE
 
 
 def read_pem(content: bytes) -> Certificate:
@@ -87,7 +102,7 @@ def faults(chain: bytes, key: bytes, names: list[str], now: datetime) -> list[st
     found = []
     if private.public_key() != parsed[0].public_key():
         found.append("the key does not belong to the certificate")
-    missing = [name for name in names if name not in leaf.names]
+    missing = [name for name in names if not leaf.holds(name)]
     if missing:
         found.append(f"it is not valid for {', '.join(missing)}")
     if not leaf.not_before <= now < leaf.not_after:
@@ -147,4 +162,5 @@ def _value(parsed: "Parsed") -> Certificate:
         names=names,
         not_before=parsed.not_valid_before_utc,
         not_after=parsed.not_valid_after_utc,
+        staging=STAGING in parsed.issuer.rfc4514_string(),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 # Set by people behind a proxy that opens TLS; the first that names a file counts.
 _CA_VARIABLES = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
-Value = str | int | bool
+Value = str | int | bool | list[str]
 
 
 def ca_bundle(environment: Mapping[str, str] = os.environ) -> str:
@@ -18,10 +18,10 @@ def ca_bundle(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def to_toml(tables: Mapping[str, Mapping[str, Value]]) -> str:
-    """Return tables of plain values as TOML, in their order; empty tables are left out."""
+    """Return tables of plain values and lists as TOML, in their order; empty tables are left out."""
     blocks = []
     for name, values in tables.items():
-        # A JSON string, number or boolean is the same in TOML.
+        # A JSON string, number, boolean or array of them is the same in TOML.
         lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
         if lines:
             blocks.append("\n".join([f"[{name}]", *lines]))

@@ -34,6 +34,7 @@ class Sandbox:
         ssh_port: same.
         edge: where HTTP and HTTPS are reached from this machine.
         push_server: the registry as this machine sees it.
+        dns: its DNS server as this machine sees it; empty where containers are not reached by their addresses.
         build_args: build arguments for sample applications.
     """
 
@@ -43,6 +44,7 @@ class Sandbox:
     ssh_port: int
     edge: Edge
     push_server: str
+    dns: str
     build_args: dict[str, str]
 
     @property
@@ -149,6 +151,7 @@ def write_environment(root: Path, sandbox: Sandbox) -> None:
             "directory": ACME_DIRECTORY,
             "ca_file": _relative(sandbox.acme_ca, root),
             "root_file": _relative(sandbox.acme_root, root),
+            "resolvers": [sandbox.dns] if sandbox.dns else [],
         },
         "build": {"ca_bundle": bundle} if bundle else {},
         "build.args": dict(sandbox.build_args),

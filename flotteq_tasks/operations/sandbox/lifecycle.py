@@ -73,6 +73,7 @@ def up(root: Path, report: Report, *, instance: str = DEFAULT_INSTANCE) -> Sandb
             ssh_port=where.ssh_port,
             edge=where.edge,
             push_server=server,
+            dns=network.dns if network.reachable else "",
             build_args={
                 "NODE_IMAGE": images.node,
                 "NGINX_IMAGE": images.frontend,

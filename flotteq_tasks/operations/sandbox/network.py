@@ -44,6 +44,11 @@ class Network:
         """The address of the ACME server."""
         return self._address(4)
 
+    @property
+    def reachable(self) -> bool:
+        """Whether this machine reaches its addresses: not where Docker runs in a virtual machine."""
+        return sys.platform == "linux"
+
     def _address(self, number: int) -> str:
         return str(ipaddress.ip_network(self.subnet)[number])
 

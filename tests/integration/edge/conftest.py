@@ -79,9 +79,7 @@ def start_edge(
         started.append(container)
         running = Edge(container, base, settings, upstreams)
         wait_until(running.generation, timeout=20, what="nginx to start", interval=0.1)
-        running.http_port, running.https_port = (
-            int(docker("port", container, port).splitlines()[0].rpartition(":")[2]) for port in ("80", "443")
-        )
+        running.find_ports()
         return running
 
     yield start

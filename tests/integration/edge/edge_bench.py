@@ -163,6 +163,18 @@ class Edge:
         """Stands for the Compose project: there is one container."""
         return OneContainer("fleet", str(self.directory), container=self.container)
 
+    def find_ports(self) -> None:
+        """Ask where it is published; a restart changes that."""
+        self.http_port, self.https_port = (
+            int(docker("port", self.container, port).splitlines()[0].rpartition(":")[2]) for port in ("80", "443")
+        )
+
+    def restart(self) -> None:
+        """Let nginx start anew, with the files that are there."""
+        docker("restart", "--time", "2", self.container)
+        wait_until(self.generation, timeout=20, what="nginx to start", interval=0.1)
+        self.find_ports()
+
     def tls(self, name: str) -> ssl.SSLSocket:
         """A TLS connection that asks for a name."""
         plain = socket.create_connection(("127.0.0.1", self.https_port), 10)

@@ -1,24 +1,35 @@
 """The whole way of a certificate: certbot and a real ACME server (Pebble), the edge answering the challenges."""
 
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from edge_bench import API, APP, OTHER, Edge, docker, put
 
+from flotteq_tasks.commands import certbot, nginx, renewal
+from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.local import LocalHost
-from flotteq_tasks.model.errors import CommandFailed, FlotteqError
+from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed
 from flotteq_tasks.model.events import Event, Note, Report, Warned
 from flotteq_tasks.model.stack import Acme, Service, Settings
-from flotteq_tasks.operations.certificates import Certificates, status
-from flotteq_tasks.operations.edge import reload_edge
+from flotteq_tasks.operations.certificates import Certificates, overview, status, x509
+from flotteq_tasks.operations.edge import TAKEN, reload_edge
 from flotteq_tasks.operations.sandbox.images import Images
 from flotteq_tasks.operations.wait import wait_until
 from flotteq_tasks.rendering.nginx import generation, render_edge
 
 pytestmark = pytest.mark.host
 ACME = "acme.flotteq-sandbox"
+SHOP = "shop.fleet.localhost"
+NAMES = [API, APP, OTHER]
+# Seconds for all that can happen to a certificate: 30 on two cores that have nothing else to do, here with neighbours.
+ALL_LIMIT = 60
+# A second profile: certificates of six days, as Let's Encrypt issues them.
+SIX_DAYS = 160 * 3600
 
 
 def start(network: str, *words: str) -> str:
@@ -31,13 +42,30 @@ def address(container: str) -> str:
 
 @dataclass
 class Stand:
-    """An edge with an ACME server and certbot beside it."""
+    """An edge with an ACME server, its DNS and certbot beside it."""
 
     edge: Edge
-    settings: Settings
+    acme_settings: Acme
     certbot: str
     acme: str
+    dns: str
     events: list[Event]
+
+    @property
+    def settings(self) -> Settings:
+        """The three names of the edge."""
+        return replace(self.edge.reach, acme=self.acme_settings, root=Path("/"))
+
+    @property
+    def more(self) -> Settings:
+        """One name more."""
+        shop = Service(kind="rolling", image="shop", port=1, subdomain="shop")
+        return replace(self.settings, services={**self.settings.services, "shop": shop})
+
+    @property
+    def conf(self) -> Path:
+        """certbot's directory."""
+        return self.edge.directory / "certbot/conf"
 
     def certificates(self, settings: Settings | None = None) -> Certificates:
         chosen = settings or self.settings
@@ -46,9 +74,60 @@ class Stand:
         def render(issued: bool) -> str:
             files = render_edge(replace(chosen, edge=self.edge.settings.edge), self.edge.upstreams, issued=issued)
             put(self.edge.files, files)
+            for server in (self.edge.files / "servers").glob("*.conf"):
+                if f"servers/{server.name}" not in files:
+                    server.unlink()
             return generation(files)
 
         return Certificates(LocalHost(), chosen, compose, Report(self.events.append), render)
+
+    def answer_for(self, settings: Settings, *, issued: bool = True) -> None:
+        """Let the edge answer for the names: that is what a deploy does before a certificate is ordered."""
+        generation = self.certificates(settings).render(issued)
+        reload_edge(LocalHost(), self.edge.compose, generation=generation, drain=5)
+
+    def timer(self) -> Done:
+        """What a timer runs on the host, twice a day."""
+        compose = replace(self.edge.compose, certbot=self.certbot)
+        (self.edge.directory / "state").mkdir(exist_ok=True)
+        job = renewal.job(
+            str(self.edge.directory), certificate="fleet", names=self.settings.public.values(),
+            renew=certbot.renew(compose, certificate="fleet", profile=self.acme_settings.profile),
+            reload=nginx.reload(compose, generation="", taken=TAKEN), stack="fleet-test", port=self.edge.https_port,
+        )  # fmt: skip
+        return LocalHost().run(job, timeout=120, check=False)
+
+    def served(self, settings: Settings | None = None) -> str:
+        """The serial number that every name serves, trusted and the same as the file's."""
+        found = status(LocalHost(), settings or self.settings)
+        assert [(one.name, one.problem) for one in found] == [(one.name, "") for one in found]
+        (serial,) = {one.serial for one in found}
+        return serial
+
+    def want_renewal(self) -> None:
+        """Let the ACME server say that the certificate should have been renewed an hour ago (ARI)."""
+        chain = (self.conf / "live/fleet/fullchain.pem").read_text()
+        end = "-----END CERTIFICATE-----\n"
+        now = x509.utc_now()
+        window = {"start": now - timedelta(hours=2), "end": now - timedelta(hours=1)}
+        answer = {"suggestedWindow": {key: f"{one:%Y-%m-%dT%H:%M:%SZ}" for key, one in window.items()}}
+        body = {"Certificate": chain.partition(end)[0] + end, "ARIResponse": json.dumps(answer)}
+        place = "https://localhost:15000/set-renewal-info/"
+        docker("exec", self.acme, "curl", "-fsS", "--cacert", "/var/lib/acme/ca.pem", "-d", json.dumps(body), place)
+        # certbot asks again only after the server's own pause, six hours; here they have passed.
+        self.edit("/^ari_retry_after/d")
+
+    def make_due(self) -> None:
+        """Let certbot take the certificate for due, whatever the server says."""
+        self.edit("1i renew_before_expiry = 3650 days")
+
+    def edit(self, expression: str) -> None:
+        """Change what certbot keeps of the certificate."""
+        docker("exec", self.certbot, "sed", "-i", expression, "/etc/letsencrypt/renewal/fleet.conf")
+
+    def say_in_dns(self, what: str, **body: object) -> None:
+        """Let the DNS server answer differently."""
+        docker("exec", self.dns, "curl", "-fsS", "-d", json.dumps(body), f"http://127.0.0.1:8055/{what}")
 
 
 @pytest.fixture
@@ -59,7 +138,7 @@ def stand(own_edge: Edge, edge_network: str, sandbox_images: Images) -> Iterator
     conf.mkdir()
     started = [start(edge_network, services, "dns", address(own_edge.container))]
     try:
-        started.append(start(edge_network, "--network-alias", ACME, services, "acme", f"{address(started[0])}:53"))
+        started.append(_start_acme(own_edge, edge_network, services, f"{address(started[0])}:53"))
         question = ("curl", "-fsS", "--cacert", "/var/lib/acme/ca.pem", "https://localhost:15000/roots/0")
         root = wait_until(lambda: docker("exec", started[1], *question) if _answers(started[1], question) else None,
                           timeout=30, what="Pebble to answer", interval=0.2)  # fmt: skip
@@ -74,41 +153,154 @@ def stand(own_edge: Edge, edge_network: str, sandbox_images: Images) -> Iterator
             directory=f"https://{ACME}:14000/dir",
             ca_file=str(own_edge.directory / "ca.pem"),
             root_file=str(own_edge.directory / "root.pem"),
+            profile="default",
+            resolvers=(address(started[0]),),
+            addresses=(address(own_edge.container),),
         )
-        settings = replace(own_edge.reach, acme=acme, root=Path("/"))
-        yield Stand(own_edge, settings, started[2], started[1], [])
+        yield Stand(own_edge, acme, started[2], started[1], started[0], [])
     finally:
         docker("rm", "--force", "--volumes", *started)
+
+
+def _start_acme(edge: Edge, network: str, image: str, dns: str) -> str:
+    """Pebble with a second profile: without a wish it would choose one of them at random."""
+    settings = json.loads(docker("run", "--rm", "--entrypoint", "cat", image, "/etc/sandbox/pebble.json"))
+    settings["pebble"]["profiles"]["shortlived"] = {"description": "six days", "validityPeriod": SIX_DAYS}
+    put(edge.directory, {"pebble.json": json.dumps(settings).encode()})
+    mounted = f"{edge.directory}/pebble.json:/etc/sandbox/pebble.json:ro"
+    return start(network, "--network-alias", ACME, "--volume", mounted, image, "acme", dns)
 
 
 def _answers(container: str, question: tuple[str, ...]) -> bool:
     return "BEGIN CERTIFICATE" in docker("exec", container, *question, check=False)
 
 
-def test_from_the_placeholder_to_a_trusted_certificate_and_on(stand: Stand) -> None:
-    host = LocalHost()
-    assert stand.certificates().init() is True
-    first = status(host, stand.settings)
-    assert [(one.name, one.problem, one.trusted) for one in first] == [(n, "", True) for n in (API, APP, OTHER)]
-    assert len({one.serial for one in first}) == 1
-    assert stand.edge.ask(APP, "/").header("Strict-Transport-Security")
+def test_all_that_happens_to_a_certificate_and_the_right_one_is_served_each_time(
+    stand: Stand, say: Callable[[str], None]
+) -> None:
+    began = last = time.monotonic()
+    took: list[str] = []
 
+    def lap(what: str) -> None:
+        nonlocal last
+        took.append(f"{what} {time.monotonic() - last:.1f}")
+        last = time.monotonic()
+
+    stand.answer_for(stand.settings, issued=False)
+    assert stand.edge.ask(APP, "/").header("Strict-Transport-Security") is None
+    assert stand.certificates().init() is True
+    assert stand.edge.ask(APP, "/").header("Strict-Transport-Security")
+    serials = [stand.served()]
+    lap("first")
+
+    stand.want_renewal()
+    done = stand.timer()
+    assert done.ok and "is in use" in done.out, done
+    serials.append(stand.served())
+    lap("renewal that the server wants")
+
+    stand.answer_for(stand.more)
+    assert stand.certificates(stand.more).init() is True
+    serials.append(stand.served(stand.more))
+    lap("name added")
+
+    assert stand.certificates().init() is True
+    serials.append(stand.served())
+    # The edge has no certificate to show for it, and shows none.
+    assert "unrecognized name" in status(LocalHost(), stand.more)[-1].problem.lower()
+    assert len(set(serials)) == 4
+    lap("name lost")
+
+    docker("stop", "--time", "0", stand.acme)
+    stand.make_due()
+    done = stand.timer()
+    assert (done.code, "certbot did not renew" in done.err) == (1, True)
+    assert stand.served() == serials[-1]
+    lap("server down")
+
+    # The file that nginx reads: the running one does not notice, its next start would fail.
+    current = stand.edge.directory / "certs/current/fullchain.pem"
+    current.write_text("garbage")
+    assert {one.problem for one in status(LocalHost(), stand.settings)} == {
+        "the file on the host cannot be read, a restart would fail: inv ssl.renew"
+    }
+    assert "is in use" in stand.timer().out
+    # certbot's own file.
+    (stand.conf / "live/fleet/privkey.pem").resolve().write_text("garbage")
+    done = stand.timer()
+    assert (done.code, "privkey.pem is none" in done.err) == (1, True)
+    stand.edge.restart()
+    assert stand.served() == serials[-1]
+    lap("damaged files")
+
+    seconds = time.monotonic() - began
+    say(f"a certificate's life: {seconds:.1f} s ({', '.join(took)})")
+    assert seconds < ALL_LIMIT
+
+
+def test_nothing_changes_while_nothing_is_due_and_a_rehearsal_leaves_no_trace(stand: Stand) -> None:
+    assert stand.certificates().init() is True
+    first = status(LocalHost(), stand.settings)
+    assert [(one.name, one.problem, one.trusted) for one in first] == [(name, "", True) for name in NAMES]
+    kept = sorted(stand.conf.glob("**/*.pem")) + sorted(stand.conf.glob("renewal/*"))
     assert stand.certificates().init() is False
     assert Note("the certificate is not yet due; nothing changed") in stand.events
     assert stand.certificates().renew() is False
     assert stand.certificates().renew(dry_run=True) is False
-    assert status(host, stand.settings) == first
-
-    more = replace(
-        stand.settings,
-        services={**stand.settings.services, "shop": Service(kind="rolling", image="shop", port=1, subdomain="shop")},
-    )
-    # The edge must answer for a name before the server asks for it: that is what a deploy does.
-    early = stand.certificates(more)
-    reload_edge(host, stand.edge.compose, generation=early.render(True), drain=5)
-    assert early.init() is True
-    assert [one.problem for one in status(host, more)] == [""] * 4
+    assert sorted(stand.conf.glob("**/*.pem")) + sorted(stand.conf.glob("renewal/*")) == kept
+    assert status(LocalHost(), stand.settings) == first
     assert not [event for event in stand.events if isinstance(event, Warned)]
+
+
+def test_status_knows_when_the_server_wants_a_renewal_and_how_the_last_one_ended(stand: Stand) -> None:
+    certificates = stand.certificates()
+    certificates.init()
+    before = overview(LocalHost(), stand.settings, certificates.containers)
+    assert before.ok and before.last is None
+    end = before.names[0].not_after
+    assert end is not None and before.names[0].renew_from[:10] < f"{end:%Y-%m-%d}"
+    stand.timer()
+    found = overview(LocalHost(), stand.settings, certificates.containers)
+    assert found.last is not None and (found.last.what, found.last.code) == ("schedule renew", 0)
+    docker("stop", "--time", "0", stand.acme)
+    found = overview(LocalHost(), stand.settings, certificates.containers)
+    assert (found.ok, {one.renew_from for one in found.names}) == (True, {""})
+
+
+def test_certificates_of_six_days_are_asked_for_and_judged_by_their_own_life(stand: Stand) -> None:
+    short = replace(stand.settings, acme=replace(stand.acme_settings, profile="shortlived"))
+    stand.certificates(short).init()
+    (one, *_) = status(LocalHost(), short)
+    assert one.problem == "" and 6 < one.days_left < 7 and one.life_left > 0.9
+    late = x509.utc_now() + timedelta(hours=125)
+    assert "a quarter of its life" in status(LocalHost(), short, now=late)[0].problem
+
+
+def test_what_dns_says_is_compared_before_the_server_is_asked(stand: Stand) -> None:
+    stand.answer_for(stand.more)
+    asked = stand.certificates(stand.more)
+    wrong = {
+        "set-servfail": ({"host": SHOP}, "answers SERVFAIL"),
+        "add-caa": ({"host": SHOP, "policies": [{"tag": "issue", "value": "other.example"}]}, "do not let"),
+        "add-aaaa": ({"host": SHOP, "addresses": ["2001:db8::7"]}, "its AAAA record 2001:db8::7"),
+    }
+    undo = {"set-servfail": "clear-servfail", "add-caa": "clear-caa"}
+    for what, (body, found) in wrong.items():
+        stand.say_in_dns(what, **body)
+        with pytest.raises(PreflightFailed, match="1 of 4 names are not ready") as caught:
+            asked.init()
+        assert f"{SHOP}: " in caught.value.message and found in caught.value.message
+        if what in undo:
+            stand.say_in_dns(undo[what], host=SHOP)
+    assert not (stand.conf / "live").exists()
+
+    assert asked.init(allow_partial=True) is True
+    stand.served()
+    assert [event for event in stand.events if isinstance(event, Warned) and f"{SHOP} is left out" in event.text]
+    assert asked.init(allow_partial=True) is False
+    stand.say_in_dns("clear-aaaa", host=SHOP)
+    assert asked.init() is True
+    stand.served(stand.more)
 
 
 def test_a_server_that_is_down_changes_nothing(stand: Stand) -> None:

@@ -12,7 +12,7 @@ from flotteq_tasks.host.local import LocalHost
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, PutBack
 from flotteq_tasks.model.events import Event, Report, Warned
 from flotteq_tasks.model.stack import Acme
-from flotteq_tasks.operations.certificates import Certificates, ensure_placeholder, status, x509
+from flotteq_tasks.operations.certificates import Certificates, ensure_placeholder, preflight, status, x509
 from flotteq_tasks.rendering.nginx import generation, render_edge
 
 pytestmark = pytest.mark.host
@@ -29,7 +29,9 @@ class Bench:
         self.later = timedelta()
         root = edge.directory / "root.pem"
         root.write_bytes(self.issuer.root)
-        self.settings = replace(edge.reach, acme=Acme(root_file=str(root)), root=Path("/"))
+        # Names below .localhost lead to this machine without any DNS server.
+        acme = Acme(root_file=str(root), resolvers=())
+        self.settings = replace(edge.reach, acme=acme, root=Path("/"))
         self.certificates = Certificates(
             LocalHost(), self.settings, edge.compose, Report(self.events.append), self.render, self.clock
         )
@@ -50,6 +52,7 @@ class Bench:
             "certbot/conf/live/fleet/fullchain.pem": chain,
             "certbot/conf/live/fleet/privkey.pem": key or own,
         })  # fmt: skip
+        (self.edge.directory / "certbot/conf/live/fleet/privkey.pem").chmod(0o600)
         return chain
 
     def current(self) -> str:
@@ -84,7 +87,7 @@ def test_only_three_certificates_are_kept_and_the_one_in_use_is_among_them(bench
     assert (bench.edge.directory / "certs" / kept[-1] / "privkey.pem").stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.parametrize("case", ["names", "key", "garbage"])
+@pytest.mark.parametrize("case", ["names", "key", "garbage", "readable"])
 def test_an_unfit_certificate_never_reaches_nginx(bench: Bench, case: str) -> None:
     bench.issue(NAMES)
     bench.certificates.install()
@@ -93,9 +96,12 @@ def test_an_unfit_certificate_never_reaches_nginx(bench: Bench, case: str) -> No
         bench.issue(NAMES[:1])
     elif case == "key":
         bench.issue(NAMES, key=bench.issuer.issue(NAMES)[1])
+    elif case == "readable":
+        bench.issue(NAMES)
+        (bench.edge.directory / "certbot/conf/live/fleet/privkey.pem").chmod(0o604)
     else:
         put(bench.edge.directory, {"certbot/conf/live/fleet/fullchain.pem": b"garbage"})
-    with pytest.raises(FlotteqError, match="not fit"):
+    with pytest.raises(FlotteqError, match=r"not fit|privkey\.pem may be read by others"):
         bench.certificates.install()
     assert bench.current() == before
     assert [one.problem for one in status(LocalHost(), bench.settings)] == ["", "", ""]
@@ -133,9 +139,11 @@ def test_a_placeholder_is_made_once_and_does_not_replace_anything(bench: Bench) 
 
 
 def test_names_that_lead_elsewhere_are_found_before_the_server_is_asked(bench: Bench) -> None:
-    bench.certificates._preflight()
+    host = LocalHost()
+    assert preflight.check(host, bench.settings, NAMES, x509.utc_now).problems == ()
+    wrong = replace(bench.settings, edge=replace(bench.settings.edge, http_port=bench.settings.edge.https_port))
+    found = preflight.check(host, wrong, NAMES, x509.utc_now)
     with pytest.raises(PreflightFailed, match="3 of 3 names") as caught:
-        wrong = replace(bench.settings, edge=replace(bench.settings.edge, http_port=bench.settings.edge.https_port))
-        replace(bench.certificates, settings=wrong)._preflight()
+        found.require(NAMES, allow_partial=True)
     assert "status 400" in caught.value.message
     assert not list((bench.edge.directory / "certbot/www/.well-known/acme-challenge").glob("flotteq-*"))

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.stack import Stack, wait_for
+from support.stack import DOMAINS, Stack, wait_for
 
 pytestmark = pytest.mark.stack
 
-JOBS = ["renew", "backup", "full", "verify", "drill", "prune"]
+JOBS = ["renew", "rehearse", "backup", "full", "verify", "drill", "prune"]
 
 
 def jobs(stack: Stack) -> dict[str, dict[str, Any]]:
@@ -37,18 +37,37 @@ def test_a_timer_takes_a_verified_set_without_this_machine(stack: Stack) -> None
     assert "is whole" not in stack.inv("schedule.run-now", "verify").ok().err
 
 
-def test_a_renewed_certificate_is_put_into_use_by_the_host_alone(stack: Stack) -> None:
+def test_a_renewal_that_the_authority_wants_is_put_into_use_by_the_host_alone(stack: Stack) -> None:
     stack.inv("schedule.install").ok()
     assert "not yet due" in stack.inv("schedule.run-now", "renew").ok().out
     before = json.loads(stack.inv("ssl.status", "--json").ok().out)["names"]
-    stack.host(
-        "docker exec flotteq-certbot-1 certbot renew --quiet --force-renewal --no-random-sleep-on-renew "
-        "--cert-name flotteq", timeout=200,
-    )  # fmt: skip
+    stack.want_renewal()
     stack.host("systemctl start flotteq-schedule-renew.service", timeout=180)
-    after = json.loads(stack.inv("ssl.status", "--json").ok().out)["names"]
+    found = json.loads(stack.inv("ssl.status", "--json").ok().out)
+    after = found["names"]
     assert not {one["serial"] for one in before} & {one["serial"] for one in after}
     assert len({one["serial"] for one in after}) == 1
+    assert (found["last_renewal"]["what"], found["last_renewal"]["code"]) == ("schedule renew", 0)
+    assert all(one["renew_from"] > one["not_before"] for one in after)
+
+
+def test_a_renewal_is_rehearsed_and_a_failure_leaves_what_is_served(stack: Stack) -> None:
+    before = json.loads(stack.inv("ssl.status", "--json").ok().out)["names"]
+    stack.inv("schedule.run-now", "rehearse").ok()
+    conf = "/opt/flotteq/certbot/conf/renewal/flotteq.conf"
+    stack.host(f"cp {conf} {conf}.kept; sed -i '1i renew_before_expiry = 3650 days' {conf}")
+    format_ = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"
+    networks = stack.host(f"docker inspect --format '{format_}' flotteq-certbot-1").out.split()
+    stack.host("; ".join(f"docker network disconnect {one} flotteq-certbot-1" for one in networks))
+    try:
+        assert "certbot did not renew" in stack.inv("schedule.run-now", "renew").ended(1).err
+    finally:
+        stack.host("; ".join(f"docker network connect {one} flotteq-certbot-1" for one in networks))
+        stack.host(f"mv {conf}.kept {conf}")
+    found = json.loads(stack.inv("ssl.status", "--json").ok().out)
+    assert [one["serial"] for one in found["names"]] == [one["serial"] for one in before]
+    assert found["last_renewal"]["code"] == 1
+    stack.inv("schedule.run-now", "renew").ok()
 
 
 def test_monitoring_reads_age_size_and_result(stack: Stack) -> None:
@@ -59,6 +78,10 @@ def test_monitoring_reads_age_size_and_result(stack: Stack) -> None:
     newest = json.loads(stack.inv("backup.list", "--json").ok().out)[0]
     assert f'flotteq_backup_size_bytes{{stack="flotteq-sandbox",part="db"}} {newest["parts"]["db"]}\n' in said
     assert 'flotteq_backup_job_exit_code{stack="flotteq-sandbox",job="run"} 0\n' in said
+    stack.inv("schedule.run-now", "renew").ok()
+    said = stack.host("cat /var/lib/flotteq-metrics/flotteq-sandbox-tls.prom").out
+    assert said.count("flotteq_tls_not_after_timestamp_seconds{") == len(DOMAINS)
+    assert 'flotteq_tls_renewal_exit_code{stack="flotteq-sandbox"} 0\n' in said
     stack.host("rm -rf /var/lib/flotteq-metrics")
 
 

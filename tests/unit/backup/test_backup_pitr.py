@@ -178,7 +178,7 @@ def test_timers_of_it_are_there_only_where_it_is_on() -> None:
     timer = units["fleet-schedule-wal.timer"]
     assert "OnCalendar=*-*-* *:0/5:00\nRandomizedDelaySec=0m\n" in timer
     assert "*/5 * * * * root /srv/fleet/schedule/by-cron wal\n" in schedule.cron_text(stack(pitr=True, pitr_minutes=5))
-    assert '|| [ "$name" = wal ] ||' in schedule.cron_program_text(stack(pitr=True))
+    assert "\nwal) jitter=0 ;;\n" in schedule.cron_program_text(stack(pitr=True))
     assert shellcheck(schedule.cron_program_text(stack(pitr=True)), "bash") == ""
 
 

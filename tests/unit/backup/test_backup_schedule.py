@@ -72,7 +72,8 @@ def test_every_job_has_a_timer_that_catches_up_and_says_when_it_failed() -> None
     assert len(units) == 2 * len(names) + 1
     for name in names:
         timer, service = units[f"fleet-schedule-{name}.timer"], units[f"fleet-schedule-{name}.service"]
-        assert "Persistent=true" in timer and "RandomizedDelaySec=20m" in timer
+        spread = "120m" if name == "renew" else "20m"
+        assert "Persistent=true" in timer and f"RandomizedDelaySec={spread}\n" in timer
         assert "OnFailure=fleet-schedule-failed@%n.service" in service
         assert f"ExecStart=/srv/fleet/schedule/run {name}\n" in service
         # The wait for the lock and the job's own limit fit in.
@@ -87,7 +88,8 @@ def test_the_table_of_cron_has_every_job() -> None:
 # Written by `inv schedule.install`.
 SHELL=/bin/sh
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-47 1 * * * root /srv/fleet/schedule/by-cron renew
+47 1,13 * * * root /srv/fleet/schedule/by-cron renew
+27 9 * * Wed root /srv/fleet/schedule/by-cron rehearse
 17 2 * * * root /srv/fleet/schedule/by-cron backup
 17 3 * * Sun root /srv/fleet/schedule/by-cron full
 17 4 * * * root /srv/fleet/schedule/by-cron verify
@@ -103,6 +105,7 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
         ("Mon..Fri *-*-* 3:07", "7 3 * * Mon-Fri"),
         ("Sat,Sun *-*-* 01:00:00", "0 1 * * Sat,Sun"),
         ("*-*-01 04:30:00", "30 4 01 * *"),
+        ("*-*-* 01,13:47:00", "47 1,13 * * *"),
         ("daily", None),
         ("*-*-* *:00:00", None),
         ("2026-*-* 01:00", None),

@@ -13,23 +13,22 @@ NAMES = ["api.fleet.example", "shop.fleet.example"]
 class Authority:
     """Issues certificates; two of them are two strangers."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "Fleet Test CA", *, now: datetime = NOW) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Fleet Test CA")])
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        self._now = now
         parsed = (
-            self._builder(self._name, self._key, NOW - timedelta(days=400), 800)
+            self._builder(self._name, self._key, now - timedelta(days=400), 800)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.pem = parsed.public_bytes(serialization.Encoding.PEM)
 
-    def issue(
-        self, names: list[str], *, start: datetime = NOW - timedelta(days=1), days: int = 90
-    ) -> tuple[bytes, bytes]:
+    def issue(self, names: list[str], *, start: datetime | None = None, days: int = 90) -> tuple[bytes, bytes]:
         """Return chain and key, PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         parsed = (
-            self._builder(x509.Name([]), key, start, days)
+            self._builder(x509.Name([]), key, start or self._now - timedelta(days=1), days)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=True)
             .sign(self._key, hashes.SHA256())
         )

@@ -12,7 +12,7 @@ from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError, NotPutBack, PreflightFailed, PutBack, SettingsError
 from flotteq_tasks.model.events import Event, Note, Report, Warned
 from flotteq_tasks.model.stack import Acme, HostSettings, Project, Registry, Service, Settings
-from flotteq_tasks.operations.certificates import Certificates, ensure_placeholder, is_issued, probe, x509
+from flotteq_tasks.operations.certificates import Certificates, dns, ensure_placeholder, is_issued, probe, x509
 
 CA = Authority()
 CHAIN, KEY = CA.issue(NAMES)
@@ -43,7 +43,9 @@ class Scene:
         self.reloads: list[int] = []
         self.rendered: list[bool] = []
         self.events: list[Event] = []
-        self.wrong: list[str] = []
+        self.wrong: dict[str, str] = {}
+        self.mode = "600"
+        self.clock = NOW
         self.host = FakeHost({
             "*readlink current*": lambda command, stdin: f"{self.current}\n" if "mv -fT" not in str(command) else "",
             "*ln -sfn*": lambda command, stdin: self._point(command.argv()[-2]),
@@ -53,11 +55,14 @@ class Scene:
             "* certbot certonly *": "Certificate not yet due for renewal",
             "* certbot renew *": "",
             "rm -f *": "",
+            "*stat -L*": lambda command, stdin: f"{self.mode}\n",
+            "*date +%s*": lambda command, stdin: f"{self.clock.timestamp():.0f}\n192.0.2.10\n",
         })  # fmt: skip
         if live:
             self.host.files.update({f"{LIVE}/fullchain.pem": CHAIN, f"{LIVE}/privkey.pem": KEY})
         monkeypatch.setattr(probe, "show", self._show)
-        monkeypatch.setattr(probe, "fetch_challenge", lambda s, name, token: (self.wrong, []))
+        monkeypatch.setattr(probe, "fetch", lambda s, name, address, token: (self.wrong.get(name, ""), True))
+        monkeypatch.setattr(dns, "ask", lambda server, name, kind: ["192.0.2.10"] if kind == "A" else [])
 
     def _point(self, target: str) -> str:
         self.current = target
@@ -69,6 +74,12 @@ class Scene:
     def render(self, issued: bool) -> str:
         self.rendered.append(issued)
         return "g"
+
+    def use(self, target: str, chain: bytes) -> None:
+        """What lies in a directory of certs/."""
+        self.host.files.update({
+            f"/srv/fleet/certs/{target}/fullchain.pem": chain, f"/srv/fleet/certs/{target}/privkey.pem": KEY,
+        })  # fmt: skip
 
     def certificates(self, chosen: Settings | None = None) -> Certificates:
         compose = Compose("fleet", "/srv/fleet")
@@ -97,7 +108,7 @@ def test_the_first_certificate_is_checked_copied_linked_and_reloaded_in_this_ord
 
 def test_a_certificate_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(monkeypatch, current=TARGET)
-    scene.host.files[f"/srv/fleet/certs/{TARGET}/fullchain.pem"] = CHAIN
+    scene.use(TARGET, CHAIN)
     assert scene.certificates().init() is False
     assert scene.certificates().renew() is False
     assert not scene.said("kill -HUP") and not scene.said("write /srv/fleet/certs/")
@@ -106,7 +117,7 @@ def test_a_certificate_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_certificate_in_use_that_is_not_served_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(monkeypatch, current=TARGET)
-    scene.host.files[f"/srv/fleet/certs/{TARGET}/fullchain.pem"] = CHAIN
+    scene.use(TARGET, CHAIN)
     scene.served = CA.issue(NAMES)[0]
     with pytest.raises(FlotteqError, match=r"is not served everywhere: api\.fleet\.example serves"):
         scene.certificates().renew()
@@ -114,7 +125,7 @@ def test_a_certificate_in_use_that_is_not_served_is_told(monkeypatch: pytest.Mon
 
 def test_what_was_renewed_earlier_but_never_installed_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(monkeypatch, current="rel-20270101T000000Z")
-    scene.host.files["/srv/fleet/certs/rel-20270101T000000Z/fullchain.pem"] = CA.issue(NAMES)[0]
+    scene.use("rel-20270101T000000Z", CA.issue(NAMES)[0])
     assert scene.certificates().renew() is True
     assert scene.current == TARGET
 
@@ -128,6 +139,12 @@ def test_the_staging_server_is_asked_first_where_failures_cost(monkeypatch: pyte
     }
     assert scene.certificates(le).init() is True
     assert ["--dry-run" in entry for entry in scene.said("certbot certonly")] == [True, False]
+    scene.certificates(le).init()
+    assert not [entry for entry in scene.said("certbot certonly")[2:] if "--dry-run" in entry]
+    more = replace(le, services={**le.services, "new": Service(kind="rolling", image="n", port=1, subdomain="new")})
+    with pytest.raises(FlotteqError, match=r"not valid for new\.fleet\.example"):
+        scene.certificates(more).init()
+    assert ["--dry-run" in entry for entry in scene.said("certbot certonly")[3:]] == [True, False]
 
 
 def _issue(scene: Scene, command: str) -> str:
@@ -137,11 +154,52 @@ def _issue(scene: Scene, command: str) -> str:
 
 
 def test_no_server_is_asked_when_a_name_leads_elsewhere(scene: Scene) -> None:
-    scene.wrong = ["shop.fleet.example at 192.0.2.1: somebody else answers there"]
-    with pytest.raises(PreflightFailed, match="somebody else") as caught:
+    scene.wrong = {"shop.fleet.example": "somebody else answers there"}
+    with pytest.raises(PreflightFailed, match=r"1 of 2 names are not ready.*somebody else") as caught:
         scene.certificates().init()
-    assert not scene.said("certbot certonly") and "DNS" in caught.value.hint
+    assert not scene.said("certbot certonly") and "--allow-partial" in caught.value.hint
     assert scene.said("rm -f /srv/fleet/certbot/www/.well-known/acme-challenge/flotteq-")
+
+
+def test_a_part_is_obtained_where_that_is_allowed_and_kept_at_the_next_renewal(scene: Scene) -> None:
+    part, key = CA.issue(NAMES[:1])
+    scene.wrong, scene.served = {NAMES[1]: "somebody else answers there"}, part
+    scene.host.files.update({f"{LIVE}/fullchain.pem": part, f"{LIVE}/privkey.pem": key})
+    assert scene.certificates().init(allow_partial=True) is True
+    (order,) = scene.said("certbot certonly")
+    assert order.endswith(f"--domain {NAMES[0]}")
+    assert [one for one in scene.events if isinstance(one, Warned) and "shop.fleet.example is left out" in one.text]
+    again, key = CA.issue(NAMES[:1])
+    scene.host.files.update({f"{LIVE}/fullchain.pem": again, f"{LIVE}/privkey.pem": key})
+    scene.current, scene.served = "rel-20270101T000000Z", again
+    scene.use(scene.current, part)
+    assert scene.certificates().renew() is True
+
+
+def test_a_renewal_that_lost_a_name_is_not_put_into_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(monkeypatch, current="rel-20270101T000000Z")
+    scene.use(scene.current, CHAIN)
+    less, key = CA.issue(NAMES[:1])
+    scene.host.files.update({f"{LIVE}/fullchain.pem": less, f"{LIVE}/privkey.pem": key})
+    with pytest.raises(FlotteqError, match=r"not fit: it is not valid for shop\.fleet\.example"):
+        scene.certificates().renew()
+    assert scene.current == "rel-20270101T000000Z"
+
+
+@pytest.mark.parametrize("place", ["fullchain.pem", "privkey.pem"])
+def test_a_file_in_use_that_was_damaged_is_replaced(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    scene = Scene(monkeypatch, current="rel-20270101T000000Z")
+    scene.use(scene.current, CHAIN)
+    scene.host.files[f"/srv/fleet/certs/{scene.current}/{place}"] = b"garbage"
+    assert scene.certificates().renew() is True
+    assert scene.current == TARGET
+
+
+def test_a_key_that_others_may_read_is_refused(scene: Scene) -> None:
+    scene.mode = "644"
+    with pytest.raises(FlotteqError, match=rf"{LIVE}/privkey\.pem may be read by others \(mode 644\)") as caught:
+        scene.certificates().install()
+    assert "chmod 600" in caught.value.hint and not scene.said("write ")
 
 
 def test_a_server_that_refuses_changes_nothing(scene: Scene) -> None:

@@ -55,6 +55,12 @@ def test_stale_is_the_last_quarter_of_whatever_life_it_has(day: int, stale: bool
     assert x509.read_pem(CHAIN).stale(NOW + timedelta(days=day)) is stale
 
 
+@pytest.mark.parametrize(("life", "good", "bad"), [(45, 33, 34), (6, 4.4, 4.6)])
+def test_the_threshold_follows_certificates_of_45_and_of_6_days(life: int, good: float, bad: float) -> None:
+    leaf = x509.read_pem(CA.issue(NAMES, start=NOW, days=life)[0])
+    assert [leaf.stale(NOW + timedelta(days=day)) for day in (good, bad)] == [False, True]
+
+
 def test_a_good_name_has_no_problem() -> None:
     leaf = x509.read_pem(CHAIN)
     found = judge(Shown(NAMES[0], leaf), leaf, NOW)
@@ -66,7 +72,9 @@ def test_a_good_name_has_no_problem() -> None:
 LEAF = x509.read_pem(CHAIN)
 OTHER = x509.read_pem(CA.issue(NAMES)[0])
 STAND_IN = x509.read_pem(x509.make_placeholder(NOW)[0])
+STAGING = x509.read_pem(Authority("(STAGING) Counterfeit Cashew R10").issue(NAMES)[0])
 RELOAD = "it is not the one on the host: inv nginx.reload"
+UNREADABLE = "the file on the host cannot be read, a restart would fail: inv ssl.renew"
 
 
 @pytest.mark.parametrize(
@@ -74,13 +82,18 @@ RELOAD = "it is not the one on the host: inv nginx.reload"
     [
         (Shown("a", problem="no TLS on port 443: refused"), None, 0, "no TLS on port 443: refused"),
         (Shown("a", STAND_IN), None, 0, "only the placeholder is served: inv ssl.init"),
-        (Shown("a", LEAF), LEAF, 90, "it has expired"),
-        (Shown("a", LEAF), OTHER, 0, RELOAD),
-        (Shown("a", LEAF), None, 0, RELOAD),
-        (Shown("a", LEAF), LEAF, 80, "less than a quarter of its life is left: inv ssl.renew"),
-        (Shown("a", LEAF, distrust="self-signed"), LEAF, 0, "it is not trusted here: self-signed"),
+        (Shown(NAMES[0], LEAF), LEAF, 90, "it has expired"),
+        (
+            Shown(NAMES[0], STAGING), STAGING, 0,
+            "the staging server issued it, no browser accepts it: set acme.directory, inv ssl.init",
+        ),
+        (Shown(NAMES[0], LEAF), OTHER, 0, RELOAD),
+        (Shown(NAMES[0], LEAF), None, 0, UNREADABLE),
+        (Shown(NAMES[0], LEAF), LEAF, 80, "less than a quarter of its life is left: inv ssl.renew"),
+        (Shown("new.fleet.example", LEAF, distrust="mismatch"), LEAF, 0, "it is not valid for this name: inv ssl.init"),
+        (Shown(NAMES[0], LEAF, distrust="self-signed"), LEAF, 0, "it is not trusted here: self-signed"),
     ],
-    ids=["nothing", "placeholder", "expired", "other", "no-file", "stale", "distrust"],
+    ids=["nothing", "placeholder", "expired", "staging", "other", "no-file", "stale", "foreign", "distrust"],
 )  # fmt: skip
 def test_the_gravest_problem_is_told(shown: Shown, on_disk: x509.Certificate | None, days: int, problem: str) -> None:
     assert judge(shown, on_disk, NOW + timedelta(days=days)).problem == problem

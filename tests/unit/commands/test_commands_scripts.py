@@ -19,6 +19,7 @@ from flotteq_tasks.commands import (
     pitr,
     postgres,
     redis,
+    renewal,
     rollout,
     swapping,
     waiting,
@@ -62,6 +63,14 @@ COMMANDS = {
     "certificate in use": certbot.current("/d"),
     "certificate point": certbot.point("/d", "rel-1"),
     "certificate discard": certbot.discard("/d", "rel-1"),
+    "certificate window": certbot.renewal_window(COMPOSE, certificate="c", directory="https://d"),
+    "certificate key": certbot.permissions("/d/key"),
+    "certificate job's needs": renewal.ready(),
+    "certificate note": renewal.note("/d", "ssl.renew", 0),
+    "certificate job": renewal.job(
+        "/d", certificate="c", names=["a"], renew=Command("true"), reload=Command("true"), stack="fleet-production"
+    ),
+    "clock and addresses": certbot.clock_and_addresses(),
 }
 MODULES = [
     import_module(f"flotteq_tasks.commands.{found.name}")
@@ -69,6 +78,8 @@ MODULES = [
 ]
 # The list of container ids is split on purpose.
 IGNORED = dict.fromkeys(("facts", "swap", "settle", "pitr remove"), "SC2086")
+# Called by a trap only.
+IGNORED["certificate job"] = "SC2329"
 
 
 def scripts_of(module: object) -> Iterator[tuple[str, str]]:

@@ -60,7 +60,14 @@ def test_certonly() -> None:
 def test_certonly_without_an_address_and_for_show() -> None:
     words = certbot.certonly(COMPOSE, ["a.example"], certificate="fleet", directory="https://d", dry_run=True).argv()
     assert "--register-unsafely-without-email" in words and "--email" not in words
-    assert "--dry-run" in words
+    assert "--dry-run" in words and "--preferred-profile" not in words
+
+
+def test_a_profile_is_asked_for_at_every_order() -> None:
+    first = certbot.certonly(COMPOSE, ["a"], certificate="fleet", directory="https://d", profile="shortlived")
+    again = certbot.renew(COMPOSE, certificate="fleet", profile="shortlived")
+    for command in (first, again):
+        assert "--preferred-profile shortlived" in str(command)
 
 
 def test_renew_and_its_rehearsal() -> None:

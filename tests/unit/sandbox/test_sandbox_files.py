@@ -28,6 +28,7 @@ def sandbox(root: Path, *, ssh_port: int = 2222, instance: str = "flotteq-sandbo
         ssh_port=ssh_port,
         edge=Edge("127.0.0.2", 80, 443),
         push_server="127.0.0.1:5555",
+        dns="10.213.77.2",
         build_args={"NODE_IMAGE": "node:20"},
     )
 
@@ -86,6 +87,7 @@ def test_the_overlay_says_where_everything_is(tmp_path: Path, monkeypatch: pytes
             "directory": "https://acme.flotteq-sandbox:14000/dir",
             "ca_file": f"{state}/acme-ca.pem",
             "root_file": f"{state}/acme-root.pem",
+            "resolvers": ["10.213.77.2"],
         },
         "build": {"args": {"NODE_IMAGE": "node:20"}},
     }

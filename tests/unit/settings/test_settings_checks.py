@@ -82,6 +82,12 @@ from flotteq_tasks.settings.checks import check
         ("db_password = {", "DB-Password = {", "secrets.DB-Password: is no secret name: use a-z, 0-9 and _"),
         ("[services.redis]", "[services.Redis_1]", "services.Redis_1: is no service name: use a-z, 0-9 and -"),
         ("[secrets]", '[acme]\ndirectory = "http://ca/dir"\n[secrets]', 'acme.directory: "http://ca/dir" is no https URL'),
+        ("[secrets]", '[acme]\nprofile = "six days"\n[secrets]', 'acme.profile: "six days" is no name of a profile, such as tlsserver or shortlived'),
+        ("[secrets]", '[acme]\nissuer = "https://ca.example"\n[secrets]', 'acme.issuer: "https://ca.example" is no domain name: write it as CAA records do, as in letsencrypt.org'),
+        ("[secrets]", '[acme]\nresolvers = ["dns.example"]\n[secrets]', 'acme.resolvers: "dns.example" is no IP address'),
+        ("[secrets]", '[acme]\naddresses = ["10.0.0.0/8"]\n[secrets]', 'acme.addresses: "10.0.0.0/8" is no IP address'),
+        ("[secrets]", '[services.certbot]\nkind = "tool"\nimage = "certbot/certbot:v2.11.0"\n[secrets]', 'services.certbot.image: "certbot/certbot:v2.11.0" does not ask the authority when to renew: 4.1 or later'),
+        ("[secrets]", "[schedule]\nrenew_jitter = -1\n[secrets]", "schedule.renew_jitter: -1 is less than 0"),
         ('server = "ghcr.io"', 'server = "https://ghcr.io"', 'registry.server: "https://ghcr.io" is no registry: write host or host:port, without https:// and path'),
         ('server = "ghcr.io"', 'server = ""', 'registry.server: "" is no registry: write host or host:port, without https:// and path'),
         ('address = "flotteq.com"', 'address = ""', 'environments.production.host.address: is empty: write a name or an address, or "local" for this machine'),
@@ -118,6 +124,10 @@ def test_directories_of_the_system(project, path):
         ),
         ('name = "flotteq"', 'name = "f"\nbackups = "/var/backups"\nlogs = "/var/log"'),
         ('address = "flotteq.com"', 'address = "local"'),
+        (
+            "[secrets]",
+            '[acme]\nissuer = ""\nresolvers = []\naddresses = ["2001:db8::1"]\nprofile = "tlsserver"\n[secrets]',
+        ),
     ],
 )
 def test_what_is_allowed(project, old, new):

@@ -18,7 +18,7 @@ from flotteq_tasks.tasks import namespace
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "flotteq_tasks"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ("fabric", "paramiko", "pydantic", "jinja2", "rich", "cryptography")
+HEAVY = ("fabric", "paramiko", "pydantic", "jinja2", "rich", "cryptography", "dns")
 TASKS: dict[str, Task] = {
     name: namespace[name] for name in sorted(namespace.task_names)
 }  # fmt: skip

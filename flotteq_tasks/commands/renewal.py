@@ -1,0 +1,215 @@
+"""What the host itself does to keep its certificate: renew, check, put into use, compare, put back, tell."""
+
+from collections.abc import Iterable
+
+from flotteq_tasks.commands.shell import Command, script
+
+# Who may read certificate and key that nginx is given; the group is a name or a number, empty: the default.
+KEY_MODE = 0o640
+KEY_GROUP = ""
+# How the last renewal ended, in the state directory.
+RESULT = "certificate.json"
+
+_JOB = """
+directory=$1 certificate=$2 port=$3 keep=$4 limit=$5 names=$6 mode=$7 group=$8 metrics=$9
+shift 9
+stack=$1 renew=$2
+shift 2
+cd "$directory"
+live=certbot/conf/live/$certificate
+work=$(mktemp -d)
+trap finish EXIT
+trap 'exit 143' HUP INT TERM
+say() { echo "$*" >&2; }
+finish() {
+  ended=$?
+  # Whatever becomes of these, the exit code is the job's.
+  set +e
+  moment=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+  printf '{"at": "%s", "what": "schedule renew", "code": %s}\\n' "$moment" "$ended" >state/result.next &&
+    mv -f state/result.next "state/RESULT"
+  [ -z "$metrics" ] || measure "$ended" || say "metrics: $metrics cannot be written"
+  rm -rf "$work"
+  exit "$ended"
+}
+measure() {
+  mkdir -p "$metrics" || return 1
+  {
+    gauge not_after_timestamp_seconds "When the certificate that a name serves ends."
+    for name in $names; do moment not_after -enddate "$name"; done
+    gauge not_before_timestamp_seconds "When it began: thresholds are shares of its life."
+    for name in $names; do moment not_before -startdate "$name"; done
+    gauge renewal_last_end_timestamp_seconds "When the renewal last ended."
+    echo "flotteq_tls_renewal_last_end_timestamp_seconds{stack=\\"$stack\\"} $(date +%s)"
+    gauge renewal_exit_code "Its exit code."
+    echo "flotteq_tls_renewal_exit_code{stack=\\"$stack\\"} $1"
+  } >"$metrics/.$stack-tls.next" && chmod 644 "$metrics/.$stack-tls.next" &&
+    mv -f "$metrics/.$stack-tls.next" "$metrics/$stack-tls.prom"
+}
+gauge() { printf '# HELP flotteq_tls_%s %s\\n# TYPE flotteq_tls_%s gauge\\n' "$1" "$2" "$1"; }
+moment() {
+  shown "$3" >"$work/served.pem"
+  when=$(openssl x509 -noout "$2" -in "$work/served.pem" 2>/dev/null | cut -d= -f2)
+  [ -z "$when" ] ||
+    echo "flotteq_tls_$1_timestamp_seconds{stack=\\"$stack\\",name=\\"$3\\"} $(date -d "$when" +%s)"
+}
+shown() {
+  timeout 15 openssl s_client -connect "127.0.0.1:$port" -servername "$1" </dev/null 2>/dev/null |
+    openssl x509 2>/dev/null || true
+}
+serial() { openssl x509 -noout -serial "$@" 2>/dev/null || true; }
+# Whether every name that the edge answers for serves the certificate of a directory, at the latest after some seconds.
+served() {
+  wanted=$(serial -in "certs/$1/fullchain.pem")
+  end=$(($(date +%s) + $2))
+  for name in $alive; do
+    until [ -n "$wanted" ] && [ "$(shown "$name" | serial)" = "$wanted" ]; do
+      # The old workers may still answer for a moment.
+      [ "$(date +%s)" -lt "$end" ] || { say "$name does not serve the certificate of $1"; return 1; }
+      sleep 0.2
+    done
+  done
+}
+held() { openssl x509 -noout -ext subjectAltName -in "$1" 2>/dev/null | tr ',' '\\n' | sed -n 's/^ *DNS://p'; }
+has() { openssl x509 -noout -checkhost "$2" -in "$1" 2>/dev/null | grep -q 'does match'; }
+unfit() { say "the certificate in $directory/$live is not fit: $*"; return 1; }
+fit() {
+  chain=$live/fullchain.pem key=$live/privkey.pem
+  [ -s "$chain" ] && [ -s "$key" ] || { unfit "fullchain.pem or privkey.pem is missing"; return 1; }
+  case $(stat -L -c %a "$key") in
+  *0) ;;
+  *) unfit "privkey.pem may be read by others: chmod 600 $directory/$key"; return 1 ;;
+  esac
+  openssl x509 -noout -pubkey -in "$chain" >"$work/one" 2>/dev/null || { unfit "fullchain.pem is none"; return 1; }
+  openssl pkey -pubout -in "$key" >"$work/other" 2>/dev/null || { unfit "privkey.pem is none"; return 1; }
+  cmp -s "$work/one" "$work/other" || { unfit "the key does not belong to it"; return 1; }
+  awk -v first="$work/leaf.pem" -v rest="$work/rest.pem" \\
+    '/BEGIN CERT/ {n++} n == 1 {print >first} n > 1 {print >rest}' "$chain"
+  if [ -s "$work/rest.pem" ]; then
+    # Dates of both as well.
+    said=$(openssl verify -partial_chain -trusted "$work/rest.pem" "$work/leaf.pem" 2>&1) ||
+      { unfit "$(echo "$said" | sed -n 's/^error \\(.*\\)/\\1/p' | head -n 1)"; return 1; }
+  else
+    openssl x509 -noout -checkend 0 -in "$chain" >/dev/null || { unfit "it has expired"; return 1; }
+  fi
+  # It must have what the one in use has; every name where that one cannot be read.
+  for name in $names; do
+    has "$chain" "$name" || { [ -n "$named" ] && ! has "$used" "$name"; } ||
+      { unfit "it is not valid for $name"; return 1; }
+  done
+}
+point() { ln -sfn "$1" certs/current.next; mv -fT certs/current.next certs/current; }
+place() {
+  install -d -m 750 ${group:+-g "$group"} "certs/$1"
+  install -m "$mode" ${group:+-g "$group"} "$live/fullchain.pem" "$live/privkey.pem" "certs/$1/"
+}
+command -v openssl >/dev/null || { say "nothing checks certificates on this host: apt-get install openssl"; exit 1; }
+previous=$(readlink certs/current || true)
+case $previous in
+rel-*) ;;
+*) say "no certificate of an authority is in use: inv ssl.init"; exit 1 ;;
+esac
+used=certs/$previous/fullchain.pem
+# A name that it has shows that it can be read.
+named=$(held "$used" | head -n 1)
+# Those of the one in use as well: it may have been ordered after this was written.
+names=$({ echo "$names" | tr ' ' '\\n'; held "$used"; } | sort -u)
+# A name that was taken from the edge meanwhile shows nothing, before and after.
+alive=
+for name in $names; do [ -z "$(shown "$name")" ] || alive="$alive $name"; done
+[ -n "$alive" ] || alive=$names
+code=0
+sh -c "$renew" || { code=1; say "certbot did not renew; $previous stays in use"; }
+if cmp -s "$live/fullchain.pem" "$used" && cmp -s "$live/privkey.pem" "certs/$previous/privkey.pem"; then
+  if ! served "$previous" 0 2>/dev/null; then
+    say "$previous is in use but not served: the edge reads it again"
+    "$@" || exit 1
+    served "$previous" "$limit" || exit 1
+  fi
+  [ "$code" != 0 ] || echo "the certificate is not yet due; nothing changed"
+  exit "$code"
+fi
+fit || { say "$previous stays in use"; exit 1; }
+target=rel-$(date -u +%Y%m%dT%H%M%SZ)
+place "$target"
+point "$target"
+if "$@" && served "$target" "$limit"; then
+  echo "the certificate $target is in use"
+  cd certs
+  find . -maxdepth 1 -type d -name 'rel-*' | sort -r | tail -n +"$((keep + 1))" | while IFS= read -r old; do
+    [ "$old" = "./$target" ] || rm -rf -- "$old"
+  done
+  cd ..
+  exit "$code"
+fi
+point "$previous"
+"$@" || { say "neither the new certificate nor $previous could be put into use"; exit 4; }
+rm -rf "certs/$target"
+say "the new certificate could not be put into use, $previous is served again"
+exit 3
+""".replace("RESULT", RESULT)
+
+
+def job(
+    directory: str,
+    *,
+    certificate: str,
+    names: Iterable[str],
+    renew: Command,
+    reload: Command,
+    stack: str,
+    metrics: str = "",
+    port: int = 443,
+    keep: int = 3,
+    limit: int = 15,
+) -> Command:
+    """Renew what is due and put certbot's newest certificate into use, unless it is; what fails is put back.
+
+    Key, chain, dates and names are checked before nginx is told; afterwards what every name serves. A name that the
+    certificate in use does not have (it was issued for a part) need not be in the new one.
+    Exit codes: 0 in use or not due, 1 not renewed or not fit and nothing changed, 3 put back, 4 not put back.
+
+    Args:
+        directory: the project directory on the host.
+        certificate: what certbot calls it.
+        names: public names; those of the certificate in use count as well.
+        renew: lets certbot renew.
+        reload: lets the edge test and take it.
+        stack: project and environment, as the metrics are labelled.
+        metrics: directory of Prometheus' textfile collector; empty: none.
+        port: of the edge on the host.
+        keep: how many ``rel-*`` directories stay.
+        limit: seconds until every name must serve it.
+    """
+    return script(
+        _JOB, directory, certificate, port, keep, limit, " ".join(names), f"{KEY_MODE:o}", KEY_GROUP, metrics,
+        stack, renew.render(), reload.argv(),
+    )  # fmt: skip
+
+
+_READY = """
+command -v openssl >/dev/null
+"""
+
+
+def ready() -> Command:
+    """Whether the host has what the job needs."""
+    return script(_READY)
+
+
+_NOTE = """
+mkdir -p "$1/state"
+printf '{"at": "%s", "what": "%s", "code": %s}\\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$2" "$3" >"$1/state/result.next"
+mv -f "$1/state/result.next" "$1/state/$4"
+"""
+
+
+def note(directory: str, what: str, code: int) -> Command:
+    """Write down how a renewal ended, where ``RESULT`` is read.
+
+    Args:
+        directory: the project directory on the host.
+        what: the task.
+        code: its exit code.
+    """
+    return script(_NOTE, directory, what, code, RESULT)
