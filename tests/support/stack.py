@@ -192,6 +192,11 @@ class Stack:
         # certbot asks again only after the server's own pause, six hours; here they have passed.
         self.host("sed -i '/^ari_retry_after/d' /opt/flotteq/certbot/conf/renewal/flotteq.conf")
 
+    def say_in_dns(self, what: str, **body: object) -> None:
+        """Let the sandbox's DNS server answer differently: ``what`` is a path of its own interface."""
+        words = ("curl", "-fsS", "-d", json.dumps(body), f"http://127.0.0.1:8055/{what}")
+        _docker().exec(Names(INSTANCE).dns, *words)
+
     def _retag(self, version: str) -> None:
         docker = _docker()
         for name in (*FRONTENDS, "backup"):

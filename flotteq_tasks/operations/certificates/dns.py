@@ -19,8 +19,11 @@ class Broken(Exception):
     """A server answers that it cannot find out: the authority could not either."""
 
 
-def ask(server: str, name: str, kind: Kind) -> list[str]:
+def ask(server: str, name: str, kind: Kind, *, port: int = 53, limit: float = LIMIT) -> list[str]:
     """Ask one server, CNAMEs followed; nothing where there is no such record or no such name.
+
+    Args:
+        limit: seconds.
 
     Returns:
         addresses; for CAA ``FLAGS TAG VALUE``.
@@ -33,7 +36,7 @@ def ask(server: str, name: str, kind: Kind) -> list[str]:
 
     resolver = dns.resolver.Resolver(configure=False)
     resolver.nameservers = [server]
-    resolver.lifetime = LIMIT
+    resolver.port, resolver.lifetime = port, limit
     try:
         answer = resolver.resolve(f"{name}.", kind, raise_on_no_answer=False)
     except dns.resolver.NXDOMAIN:
