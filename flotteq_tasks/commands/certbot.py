@@ -7,6 +7,8 @@ from flotteq_tasks.commands.shell import Command, script
 
 # Where the certbot container sees the webroot, which nginx serves as /.well-known/acme-challenge/ on port 80.
 WEBROOT = "/var/www/acme"
+# The group that may read a certificate's key; the Compose file adds it to the edge, which is not root.
+KEY_READERS = "6402"
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 
 
@@ -126,10 +128,11 @@ def current(directory: str) -> Command:
 
 
 _POINT = """
-directory=$1 target=$2 keep=$3
+readers=$1 directory=$2 target=$3 keep=$4
 cd "$directory/certs"
 [ -s "$target/fullchain.pem" ]
 [ -s "$target/privkey.pem" ]
+chgrp "$readers" "$target"
 chmod 0750 "$target"
 ln -sfn "$target" current.next
 mv -fT current.next current
@@ -139,13 +142,14 @@ done
 """
 
 
-def point(directory: str, target: str, *, keep: int = 3) -> Command:
+def point(directory: str, target: str, *, keep: int = 3, readers: str = KEY_READERS) -> Command:
     """Make nginx's next reload read ``certs/<target>``: one rename, no moment without a certificate.
 
     Args:
         keep: how many ``rel-*`` directories stay.
+        readers: group that may read them.
     """
-    return script(_POINT, directory, target, keep)
+    return script(_POINT, readers, directory, target, keep)
 
 
 _LEAVE = """

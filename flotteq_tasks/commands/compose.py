@@ -93,6 +93,10 @@ class Compose:
             "up", "--no-start", "--no-deps", "--no-build", "--no-recreate", f"--scale={service}={count}", service
         )
 
+    def networks(self, services: Iterable[str]) -> Command:
+        """Make the networks of services that have their containers: nothing is replaced, nothing started."""
+        return self.base() + Command("up", "--no-start", "--no-deps", "--no-build", "--no-recreate", services)
+
     def exec(self, service: str, command: Iterable[str], *, tty: bool = False, user: str = "") -> Command:
         """Run a command in a running container of a service."""
         if tty:

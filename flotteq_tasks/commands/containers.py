@@ -31,6 +31,9 @@ class Containers(Protocol):
     def spare(self, service: str, *, count: int) -> Command:
         """Make containers until there are ``count``; start none of them."""
 
+    def networks(self, services: Iterable[str]) -> Command:
+        """Make the networks of services; their containers stay as they are."""
+
     def logs(self, services: Iterable[str], *, follow: bool, lines: int | None, since: str = "") -> Command:
         """The logs of services; all of them when none is named."""
 

@@ -8,6 +8,7 @@ _CONTAINER = (
     '{"id":{{json .Id}},"name":{{json .Name}},"image":{{json .Config.Image}},"state":{{json .State.Status}},'
     '"health":{{with index .State "Health"}}{{json .Status}}{{else}}""{{end}},"started":{{json .State.StartedAt}},'
     '"exit_code":{{json .State.ExitCode}},"oom_killed":{{json .State.OOMKilled}},"restarts":{{json .RestartCount}},'
+    '"networks":"{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}",'
     '"labels":{{json .Config.Labels}}}'
 )
 
@@ -28,7 +29,7 @@ exec 3< <(containers 2>/dev/null || true)
 exec 4< <(docker version --format '{{.Server.Version}}' 2>&1 || true)
 exec 5< <(docker compose version --short 2>&1 || true)
 exec 6< <(docker info --format '{{.DockerRootDir}}' 2>/dev/null || true)
-exec 7< <(docker volume ls --format '{{.Name}}' 2>/dev/null || true)
+exec 7< <(docker volume ls --format '{{.Name}} {{.Mountpoint}}' 2>/dev/null || true)
 section clock; date +%s
 section engine; cat <&4
 section compose; cat <&5
@@ -39,7 +40,12 @@ section disk; df -PB1 "$probe" ${data:+"$data"} 2>/dev/null | tail -n +2 || true
 section inodes; df -Pi "$probe" ${data:+"$data"} 2>/dev/null | tail -n +2 || true
 section memory; grep -E '^(MemTotal|MemAvailable):' /proc/meminfo
 section listening; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" {print $2}' || true
-section volumes; cat <&7
+volumes=$(cat <&7)
+section volumes; printf '%s\n' "$volumes" | cut -d ' ' -f 1
+section owners
+printf '%s\n' "$volumes" | grep "^${project}_" | while read -r name place; do
+  [ -z "$(ls -A "$place" 2>/dev/null)" ] || stat -c "$name %u:%g" "$place"
+done || true
 section containers; cat <&3
 section release; cat "$directory/state/current.json" 2>/dev/null || true
 section files; sed -n 's/^FLOTTEQ_RELEASE=//p' "$directory/.env" 2>/dev/null || true

@@ -47,15 +47,26 @@ for pid; do
 done
 """
 
+# What the edge may not read or write, this one may not either: a key for root alone would only be missed at the reload.
+_LIKE = (
+    "{{with .Config.User}}--user {{.}} {{end}}{{range .HostConfig.GroupAdd}}--group-add {{.}} {{end}}"
+    "{{if .HostConfig.ReadonlyRootfs}}--read-only {{end}}{{range .HostConfig.CapDrop}}--cap-drop {{.}} {{end}}"
+    "{{range .HostConfig.SecurityOpt}}--security-opt {{.}} {{end}}"
+    "{{range $path, $options := .HostConfig.Tmpfs}}--tmpfs {{$path}}:{{$options}} {{end}}"
+)
+
 _TRY = """
-edge=$1 files=$2 name=$3 place=$4
+edge=$1 files=$2 name=$3 place=$4 like=$5
 trap 'rm -rf -- "$files"; docker rm --force "$name" >/dev/null 2>&1 || true' EXIT
 image=$(docker inspect --format '{{.Image}}' "$edge")
-docker run --rm --name "$name" --network "container:$edge" --volumes-from "$edge:ro" --volume "$files:$place:ro" \\
-  --entrypoint nginx "$image" -e stderr -t -q -c "$place/nginx.conf"
+like=$(docker inspect --format "$like" "$edge")
+# shellcheck disable=SC2086 # words without spaces: users, groups, paths and their options
+docker run --rm --name "$name" --network "container:$edge" --volumes-from "$edge:ro" \\
+  --volume "$files:$place:ro" $like --entrypoint nginx "$image" -e stderr -t -q -c "$place/nginx.conf"
 """
 
 _ALLOW = """
+umask 022
 state=$1/nginx/state; shift
 mkdir -p "$state"
 for address; do printf '%s yes;\\n' "$address"; done >"$state/maintenance.allow.next"
@@ -63,6 +74,7 @@ mv -f "$state/maintenance.allow.next" "$state/maintenance.allow"
 """
 
 _MAINTENANCE_ON = """
+umask 022
 mkdir -p "$1/nginx/state"
 : >"$1/nginx/state/maintenance.on"
 """
@@ -83,7 +95,7 @@ def try_out(edge: str, files: str, *, name: str) -> Command:
         files: directory on the host with the whole set.
         name: of the container that checks.
     """
-    return script(_TRY, edge, files, name, PLACE)
+    return script(_TRY, edge, files, name, PLACE, _LIKE)
 
 
 def dump(containers: Containers, *, service: str = "nginx") -> Command:

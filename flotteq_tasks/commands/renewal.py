@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
+from flotteq_tasks.commands.certbot import KEY_READERS
 from flotteq_tasks.commands.shell import Command, script
 
-# Who may read certificate and key that nginx is given; the group is a name or a number, empty: the default.
+# Of certificate and key as nginx is given them.
 KEY_MODE = 0o640
-KEY_GROUP = ""
 # How the last renewal ended, in the state directory.
 RESULT = "certificate.json"
 
@@ -100,8 +100,8 @@ fit() {
 }
 point() { ln -sfn "$1" certs/current.next; mv -fT certs/current.next certs/current; }
 place() {
-  install -d -m 750 ${group:+-g "$group"} "certs/$1"
-  install -m "$mode" ${group:+-g "$group"} "$live/fullchain.pem" "$live/privkey.pem" "certs/$1/"
+  install -d -m 750 -g "$group" "certs/$1"
+  install -m "$mode" -g "$group" "$live/fullchain.pem" "$live/privkey.pem" "certs/$1/"
 }
 command -v openssl >/dev/null || { say "nothing checks certificates on this host: apt-get install openssl"; exit 1; }
 previous=$(readlink certs/current || true)
@@ -162,6 +162,7 @@ def job(
     port: int = 443,
     keep: int = 3,
     limit: int = 15,
+    readers: str = KEY_READERS,
 ) -> Command:
     """Renew what is due and put certbot's newest certificate into use, unless it is; what fails is put back.
 
@@ -180,9 +181,10 @@ def job(
         port: of the edge on the host.
         keep: how many ``rel-*`` directories stay.
         limit: seconds until every name must serve it.
+        readers: group that may read it.
     """
     return script(
-        _JOB, directory, certificate, port, keep, limit, " ".join(names), f"{KEY_MODE:o}", KEY_GROUP, metrics,
+        _JOB, directory, certificate, port, keep, limit, " ".join(names), f"{KEY_MODE:o}", readers, metrics,
         stack, renew.render(), reload.argv(),
     )  # fmt: skip
 

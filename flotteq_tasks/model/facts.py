@@ -23,6 +23,7 @@ class Instance:
     exit_code: int = 0
     oom_killed: bool = False
     oneoff: bool = False
+    networks: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:
@@ -42,7 +43,8 @@ class Facts:
     Sizes are bytes, ``clock`` is Unix seconds on the host. ``active`` names the containers that the edge sends requests
     to, by service; ``secrets`` gives the fingerprint of each secret's newest value, ``edge_files`` the SHA-256 of
     each of the edge's files by its path in the project directory. ``edge_kept``: a switch did not end. ``locked``:
-    an operation is at work. ``restoring``: set and names of the databases of a restore that has not ended.
+    an operation is at work. ``restoring``: set and names of the databases of a restore that has not ended. ``owners``:
+    ``UID:GID`` of the project's volumes that are not empty.
     """
 
     engine_version: str = ""
@@ -55,6 +57,7 @@ class Facts:
     clock: float = 0.0
     listening: frozenset[int] = frozenset()
     volumes: frozenset[str] = frozenset()
+    owners: Mapping[str, str] = field(default_factory=dict)
     instances: tuple[Instance, ...] = ()
     release: Release | None = None
     active: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

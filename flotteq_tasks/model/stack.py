@@ -138,7 +138,8 @@ class Service:
 
     ``kind``: ``rolling`` services are replaced side by side, ``stateful`` ones only with ``--allow-stateful``, the
     ``edge`` is reloaded, a ``tool`` is replaced in place, a ``job`` runs only while it is called. ``assets`` is the
-    directory in the image whose files stay available below ``/assets/`` after the next release.
+    directory in the image whose files stay available below ``/assets/`` after the next release. ``user`` is a name of
+    the image or ``UID:GID``; ``pids`` bounds processes and threads of one container.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -152,6 +153,8 @@ class Service:
     replicas: int = 1
     memory: str = "256m"
     cpus: str = "1.0"
+    pids: int = 256
+    user: str = ""
     health: Health = field(default_factory=Health)
     assets: str = ""
     public: PublicSettings = field(default_factory=PublicSettings)
@@ -342,7 +345,7 @@ class Settings:
         job = self.services.get(self.backup.service)
         if not self.backup.pitr or job is None or RECEIVER in self.services:
             return self
-        receiver = Service("tool", job.image, build=job.build, memory="128m", cpus="0.5")
+        receiver = Service("tool", job.image, build=job.build, memory="128m", cpus="0.5", pids=64)
         return replace(self, services={**self.services, RECEIVER: receiver})
 
     def domain(self, service: str) -> str:

@@ -20,6 +20,7 @@ NONE = "none"
 
 # Files of an older set would be read by nginx's wildcards: whatever is not in the new set goes.
 _SWEEP = """
+umask 022
 cd "$1"; shift
 mkdir -p state
 for wanted; do

@@ -104,6 +104,9 @@ def _pending(prepared: Preparation) -> tuple[str, ...]:
     running = any(one.running for one in prepared.facts.of(site.settings.database.service))
     if migrations is None or not migrations.status or not running or not prepared.facts.installed:
         return ()
+    if site.settings.database.service in prepared.moves.lacking:
+        prepared.warn("pending migrations cannot be listed: the new image will reach the database when that has joined")
+        return ()
     return database.migration_status(site, migrations, release=prepared.release.id)[1]
 
 

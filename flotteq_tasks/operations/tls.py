@@ -9,7 +9,7 @@ from flotteq_tasks.commands import renewal
 from flotteq_tasks.model.errors import ExitCode, FlotteqError, PreflightFailed
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release
-from flotteq_tasks.operations import certificates, edge_check, edge_files, preflight
+from flotteq_tasks.operations import certificates, edge_check, edge_files, ownership, preflight
 from flotteq_tasks.operations.certificates import Overview
 from flotteq_tasks.operations.certificates.x509 import read_pem
 from flotteq_tasks.operations.context import Site, holder
@@ -85,8 +85,9 @@ def start_edge(site: Site, facts: Facts) -> Facts:
     with site.report.step("start the edge") as note:
         images = site.engine.fetch({name: live.images.get(name) or site.settings.reference(name, "") for name in names})
         pins = {name: image.pinned for name, image in images.items()}
-        staged = site.engine.stage(replace(live, images={**live.images, **pins})).release
-        there = site.engine.activate(staged.id, then=[edge_files.look(site)])
+        staged = site.engine.stage(replace(live, images={**live.images, **pins}))
+        hand_over = ownership.hand_over(site.settings, staged.config)
+        there = site.engine.activate(staged.release.id, then=[edge_files.look(site), hand_over])
         edge_files.ensure(site, facts, certificate=there[0].out.strip())
         site.engine.start(names)
         note.text = ", ".join(names)

@@ -34,6 +34,7 @@ AT_LEAST = {
     "lease": 8,
     "settle": 0,
 }
+LEAST_PIDS = 16
 _BACKUP_AT_LEAST_1 = ("keep_last", "db_hours", "uploads_hours", "certs_hours", "min_bytes", "stall", "timeout", "jobs")
 _PITR_AT_LEAST_1 = ("pitr_minutes", "pitr_slot_mb", "base_hours", "keep_bases")
 
@@ -192,6 +193,10 @@ def _service(service: Service) -> Iterator[Finding]:
         yield ("memory",), f'"{service.memory}" is no amount of memory: write it like "512m" or "1g"'
     if not re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", service.cpus) or float(service.cpus) == 0:
         yield ("cpus",), f'"{service.cpus}" is no number of CPUs: write it like "0.5" or "2"'
+    if service.pids < LEAST_PIDS:
+        yield ("pids",), f"{service.pids} is less than {LEAST_PIDS}: a check of its health alone needs some"
+    if service.user and not re.fullmatch(r"[a-z_][a-z0-9_-]*|[0-9]+(?::[0-9]+)?", service.user):
+        yield ("user",), f'"{service.user}" is no user: write a name of the image, or UID:GID like "1000:1000"'
     if not re.fullmatch(r"/[^\s'\"\\]*", service.health.path):
         yield ("health", "path"), f'"{service.health.path}" is no path: begin it with / and leave out spaces and quotes'
 

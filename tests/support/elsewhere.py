@@ -113,7 +113,7 @@ def _settings(stack: Stack, text: str, secrets: Mapping[str, str]) -> Iterator[N
 
 
 def _address(stack: Stack) -> str:
-    words = "docker network inspect flotteq_network --format '{{(index .IPAM.Config 0).Gateway}}'"
+    words = "docker network inspect flotteq_egress --format '{{(index .IPAM.Config 0).Gateway}}'"
     return stack.host(words).out.strip()
 
 

@@ -63,14 +63,14 @@ rm -rf /opt/flotteq /var/backups/flotteq /var/log/flotteq
 """
 
 # What an operation that fails must leave as it was. state/ holds the journal, releases/ what was staged and
-# never used, assets/ grows only: old pages ask for their files by content hash; certbot notes when it looked last.
+# never used, assets/ and cache/ grow with what is asked for, by content hash; certbot notes when it looked last.
 _SNAPSHOT = """
 docker ps --all --no-trunc --format '{{.ID}} {{.Names}}' | sort
 docker volume ls --quiet | sort
 docker network ls --format '{{.Name}}' | sort
 cd /opt/flotteq 2>/dev/null || exit 0
-find . -path ./state -prune -o -path ./releases -prune -o -path ./assets -prune -o -path ./certbot/conf/renewal -prune \
-    -o -path './certbot/*/logs' -prune -o -type f -print0 \
+find . -path ./state -prune -o -path ./releases -prune -o -path ./assets -prune -o -path ./cache -prune \
+    -o -path ./certbot/conf/renewal -prune -o -path './certbot/*/logs' -prune -o -type f -print0 \
     -o -type l -printf '%p %l\\0' | sort -z | tr '\\0' '\\n' | while IFS= read -r file; do
   if [ -f "$file" ] && [ ! -L "$file" ]; then stat -c '%a %u %g %n' "$file"; sha256sum "$file"; else echo "$file"; fi
 done

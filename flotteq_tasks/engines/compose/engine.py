@@ -9,6 +9,7 @@ from typing import Any
 
 from flotteq_tasks.commands import docker, rollout, waiting
 from flotteq_tasks.commands.batch import split, together
+from flotteq_tasks.commands.certbot import KEY_READERS
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.facts import read_containers, read_facts
 from flotteq_tasks.commands.shell import Command, script
@@ -27,10 +28,13 @@ LOG_LINES = 50
 # No line of JSON or of hashes is this.
 RESOLVED = "@@ resolved"
 
+# Whoever serves files or challenges is not root: names lead to them for everybody, keys for one group.
 _DIRECTORIES = """
+umask 022
 cd "$1"
-mkdir -p assets certbot/conf certbot/www certs nginx/state secrets state
-chmod 755 assets certbot/www
+mkdir -p assets cache certbot/conf certbot/www/.well-known/acme-challenge certs nginx/state secrets state
+chmod 755 assets certbot/www certs nginx nginx/state
+find certs -mindepth 1 ! -type l ! -group "$2" -exec chgrp "$2" {} +
 """
 
 # What registries say of an image that they lack; "unknown authority" and "executable not found" say something else.
@@ -169,7 +173,7 @@ class ComposeEngine:
         label = {"com.flotteq.project": self.settings.project.name}
         return [
             rollout.activate(f"{self.directory}/releases/{release_id}/files", self.directory),
-            script(_DIRECTORIES, self.directory),
+            script(_DIRECTORIES, self.directory, KEY_READERS),
             *(docker.volume_create(volume, label) for volume in volumes),
         ]
 

@@ -38,6 +38,7 @@ def parse_facts(text: str) -> Facts:
         clock=float(part.get("clock", "0").strip() or 0),
         listening=frozenset(int(line.rpartition(":")[2], 16) for line in part.get("listening", "").split()),
         volumes=frozenset(part.get("volumes", "").split()),
+        owners=dict(line.split() for line in part.get("owners", "").splitlines() if line.strip()),
         instances=tuple(
             _instance(json.loads(line)) for line in part.get("containers", "").splitlines() if line.strip()
         ),
@@ -105,4 +106,5 @@ def _instance(raw: dict[str, object]) -> Instance:
         exit_code=int(str(raw["exit_code"])),
         oom_killed=bool(raw["oom_killed"]),
         oneoff=labels.get("com.docker.compose.oneoff") == "True",
+        networks=tuple(str(raw.get("networks", "")).split()),
     )

@@ -41,6 +41,10 @@ def environment(settings: Settings, release: Release) -> dict[str, str]:
             values[variable(name, "image")] = release.images[name]
         values[variable(name, "memory")] = service.memory
         values[variable(name, "cpus")] = service.cpus
+        values[variable(name, "pids")] = str(service.pids)
+        if service.user:
+            # Not USER: Postgres's own POSTGRES_USER is a role.
+            values[variable(name, "run_as")] = service.user
         if service.kind == "rolling":
             values[variable(name, "replicas")] = str(release.replicas.get(name, service.replicas))
     # A release that was read back has them in another order, and the same settings must give the same file.

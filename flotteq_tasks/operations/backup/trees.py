@@ -8,7 +8,7 @@ from flotteq_tasks.commands import restoring
 from flotteq_tasks.model.backup import BackupSet, choose
 from flotteq_tasks.model.errors import FlotteqError, HostUnreachable
 from flotteq_tasks.model.events import StepNote
-from flotteq_tasks.operations import tls
+from flotteq_tasks.operations import ownership, tls
 from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.backup.sets import RESTORING, everywhere, mounted, take_locked
@@ -127,6 +127,7 @@ class _Restore:
             self.site, ["restore-tree", self.part, self.set.id], capabilities=RESTORING, volumes=[f"{place}:/restore"]
         )
         self.done = Exchanged(self.set.id, self.part, str(found["before"]))
+        ownership.settle(self.site)
         note.text = f"the former ones are in .flotteq-restore/{self.done.before}"
 
     def back(self) -> None:
@@ -146,4 +147,5 @@ def _undo(site: Site, part: str) -> Exchanged:
     place = mounted(site, part)
     settling.mark(site, what="restore", part=part, place=place)
     found = run_job(site, ["undo-tree", part], capabilities=RESTORING, volumes=[f"{place}:/restore"])
+    ownership.settle(site)
     return Exchanged("", part, str(found["before"]))

@@ -10,6 +10,7 @@ from flotteq_tasks.commands.docker import users
 from flotteq_tasks.model.backup import BackupSet, choose
 from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.model.events import StepNote
+from flotteq_tasks.operations import ownership
 from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.backup.sets import RESTORING, everywhere, prepare, sets
@@ -192,7 +193,9 @@ class _Restore:
         self.done = Exchanged(self.done.set, self.volume.name, str(found["before"]))
 
     def _run(self, words: list[str]) -> dict[str, Any]:
-        return run_job(self.site, words, capabilities=RESTORING, volumes=[f"{self.volume.full}:/restore"])
+        found = run_job(self.site, words, capabilities=RESTORING, volumes=[f"{self.volume.full}:/restore"])
+        ownership.settle(self.site)
+        return found
 
 
 @contextmanager

@@ -301,9 +301,8 @@ class Certificates:
 
 
 def _put(host: Host, directory: str, target: str, chain: bytes, key: bytes) -> None:
-    group = renewal.KEY_GROUP or None
     files = {
-        name: File(content, mode=renewal.KEY_MODE, group=group)
+        name: File(content, mode=renewal.KEY_MODE, group=certbot.KEY_READERS)
         for name, content in {"fullchain.pem": chain, "privkey.pem": key}.items()
     }
     host.write_tree(f"{directory}/certs/{target}", files)

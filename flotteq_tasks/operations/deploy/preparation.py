@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from flotteq_tasks.commands.shell import script
 from flotteq_tasks.engines.base import Change, Image, Staged
@@ -14,9 +15,11 @@ from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release, release_id
 from flotteq_tasks.model.secret import Secret
-from flotteq_tasks.operations import edge_check, edge_files, images, preflight, secret_store
+from flotteq_tasks.operations import edge_check, edge_files, images, ownership, preflight, secret_store
 from flotteq_tasks.operations.backup import pitr
 from flotteq_tasks.operations.context import Site, holder
+from flotteq_tasks.operations.deploy import networks
+from flotteq_tasks.operations.deploy.networks import Moves
 from flotteq_tasks.operations.deploy.request import DeployRequest
 from flotteq_tasks.operations.names import known_services
 from flotteq_tasks.operations.steps import Step
@@ -46,6 +49,8 @@ class Preparation:
     changed: list[Change] = field(default_factory=list)
     volumes: list[str] = field(default_factory=list)
     edge: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    moves: Moves = field(default_factory=Moves)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -161,7 +166,7 @@ class Preparation:
     def plan(self, note: StepNote) -> None:
         """Stage the files and compare them with what runs."""
         staged = self._stage()
-        config = staged.config
+        config = self.config = staged.config
         problems = check_compose(self.site.settings, config)
         if problems:
             file = self.site.settings.project.compose_file
@@ -170,6 +175,10 @@ class Preparation:
         check_entrypoints(config, self.images)
         self.changed = self.site.engine.changes(staged, self.facts)
         self._refuse_interruption()
+        self._look_at_owners()
+        self.moves = networks.moves(self.site.settings, config, self.facts, {one.service for one in self.changed})
+        for text in self.moves.words():
+            self.warn(text)
         if self.request.again is None:
             edge_check.check(self.site, self.facts, "plan" if self.rehearsal else "check")
             self.edge = edge_files.differences(self.site, self.facts)
@@ -204,6 +213,18 @@ class Preparation:
             edge = services[name].kind == "edge"
             how = "inv nginx.upgrade replaces it" if edge else "--allow-stateful replaces it and interrupts the site"
             self.warn(f"{name}: changed; it stays ({how})")
+
+    def _look_at_owners(self) -> None:
+        """Say what is handed over; refuse a database whose files belong to somebody else than it would run as."""
+        settings = self.site.settings
+        torn = list(ownership.torn(settings, self.config, self.facts, [one.service for one in self.changed]))
+        if torn:
+            raise PreflightFailed(
+                "; ".join(torn) + "; nothing was changed",
+                hint="set services.NAME.user in flotteq.toml to that owner: images number their users differently",
+            )
+        for text in ownership.foreign(settings, self.config, self.facts):
+            self.warn(text)
 
     def warn(self, text: str) -> None:
         """Tell it, and remember it for a plan."""

@@ -16,12 +16,14 @@ from flotteq_tasks.operations import (
     database,
     edge_files,
     monitoring,
+    ownership,
     releases,
     retention,
     secret_store,
     verification,
 )
 from flotteq_tasks.operations.backup import pitr
+from flotteq_tasks.operations.deploy import networks
 from flotteq_tasks.operations.deploy.preparation import Preparation
 from flotteq_tasks.operations.deploy.surge import Turn, check_containers
 from flotteq_tasks.operations.probing import Tally
@@ -83,10 +85,13 @@ class Rollout:
         """Make the release's files the project's files."""
         keep = assets.keep(self.site, self.facts, self.rolling())
         missing = [name for name in self.prepared.volumes if name not in self.facts.volumes]
-        done = self.engine.activate(self.release.id, volumes=missing, then=[edge_files.look(self.site), *keep])
+        own = ownership.hand_over(self.settings, self.prepared.config)
+        done = self.engine.activate(self.release.id, volumes=missing, then=[edge_files.look(self.site), own, *keep])
         secret_store.push(self.site.host, self.settings, self.prepared.pushed)
         edge_files.ensure(self.site, self.facts, certificate=done[0].out.strip())
-        assets.warn(self.site, done[1:])
+        for text in ownership.handed(done[1].out):
+            self.report.note(text)
+        assets.warn(self.site, done[2:])
         note.text = f"{len(self.release.files)} files, {len(self.prepared.pushed)} secrets"
 
     def restore_files(self) -> None:
@@ -100,13 +105,15 @@ class Rollout:
         fixed = [
             name for name, service in self.settings.services.items() if service.kind != "rolling" and name in changed
         ]
+        networks.join(self.site, self.prepared.moves, self.facts)
         for kind in ("stateful", "tool", "edge"):
             names = [name for name in fixed if self.settings.services[name].kind == kind]
             if kind == "tool" and self.settings.backup.pitr:
                 pitr.prepare(self.site)
             if names:
                 self.engine.start(names, replace=True)
-        note.text = ", ".join(fixed) or "all running"
+                networks.join_again(self.site, self.prepared.moves, names)
+        note.text = ", ".join([*fixed, *self.prepared.moves.words()]) or "all running"
 
     def stop_services(self) -> None:
         """Remove what was started for the first time; what was replaced runs again as the live release has it."""
@@ -225,6 +232,11 @@ class Rollout:
         """Say again that the release before is live; the write may have arrived although its answer did not."""
         releases.record_back(self.site, self.facts.release, self.release.id)
 
+    def leave(self) -> list[Command]:
+        """What takes the databases out of networks that only the old containers needed."""
+        moves = self.prepared.moves
+        return networks.leave(self.settings, moves, self.engine.facts() if moves.former else self.facts)
+
     def clean_up(self) -> None:
         """Remove what the new release replaced. It is live: a failure here is no failure of the deploy."""
         try:
@@ -234,6 +246,7 @@ class Rollout:
                     rollout.keep_edge_of(str(self.settings.directory), self.release.id),
                     *edge_files.drain_commands(self.site, self.workers),
                     *self.engine.retirement(self.old),
+                    *self.leave(),
                 ]
                 if pitr.is_left(self.site, self.facts):
                     pitr.remove(self.site)

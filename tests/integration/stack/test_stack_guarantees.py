@@ -204,7 +204,7 @@ def test_one_line_of_the_edge_changes_and_nothing_restarts(site: Stack) -> None:
 def _take(site: Stack, address: str) -> None:
     """Start strangers until one of them has this address: Docker gives out what is free in an order of its own."""
     for number in range(20):
-        site.host(f"docker run -d --rm --name stranger-{number} --network flotteq_network nginx:1.30")
+        site.host(f"docker run -d --rm --name stranger-{number} --network flotteq_web nginx:1.30")
         if _address(site, f"stranger-{number}") == address:
             return
     pytest.fail(f"no stranger got {address}")
@@ -225,7 +225,7 @@ def _reloads(
 
 
 def _address(site: Stack, name: str) -> str:
-    shape = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    shape = '{{with index .NetworkSettings.Networks "flotteq_web"}}{{.IPAddress}}{{end}}'
     return site.host(f"docker inspect --format '{shape}' {name}").out.strip()
 
 

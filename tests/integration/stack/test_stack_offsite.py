@@ -83,7 +83,7 @@ def test_the_vault_refuses_to_delete_and_retention_here_does_not_need_it_to(
     count, _ = removed
     forget = f"""
       image=$(cd /opt/flotteq; sed -n 's/^BACKUP_IMAGE=//p' .env | tr -d \\"\\')
-      docker run --rm --network flotteq_network -v /opt/flotteq/secrets:/s:ro --entrypoint restic \
+      docker run --rm --network flotteq_egress -v /opt/flotteq/secrets:/s:ro --entrypoint restic \
         -e RESTIC_REST_USERNAME=vault -e RESTIC_REST_PASSWORD=s3same "$image" --repo rest:http://{there}:8123/flotteq/ \
         --password-file /s/vault_key forget --keep-last 1 --group-by host --prune"""
     refused = stack.host(forget, check=False)

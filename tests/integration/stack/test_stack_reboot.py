@@ -19,8 +19,9 @@ VERSIONS = ("v6.0.0", "v6.1.0")
 QUICK = ("--soak", "0", "--skip-backup", "--skip-migrations")
 APPS = {DOMAINS[name]: name.removeprefix("frontend-") for name in FRONTENDS}
 
+# In the network in which the edge finds the apps.
 _ADDRESSES = """
-format='{{.Name}} {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}'
+format='{{.Name}}{{with index .NetworkSettings.Networks "flotteq_web"}} {{.IPAddress}}{{end}}'
 docker ps --quiet | xargs -r docker inspect --format "$format"
 """
 
@@ -32,7 +33,7 @@ _SHUFFLE = """
 ids=$(docker ps --quiet)
 docker stop --time 1 $ids >/dev/null
 for number in 1 2 3; do
-  docker run --detach --rm --name "stranger-$number" --network flotteq_network nginx:1.30 >/dev/null
+  docker run --detach --rm --name "stranger-$number" --network flotteq_web nginx:1.30 >/dev/null
 done
 echo "$ids" | shuf | xargs -n 1 docker start >/dev/null
 """
@@ -136,8 +137,8 @@ def _shuffle(stack: Stack) -> None:
     before = _addresses(stack)
     stack.host(_SHUFFLE)
     after = _addresses(stack)
-    moved = {name for name in before if name in after and not before[name] & after[name]}
-    assert len(moved) > len(SERVICES) // 2, f"{before} {after}"
+    moved = {name for name in before if before[name] and name in after and not before[name] & after[name]}
+    assert len(moved) > len(APPS) // 2, f"{before} {after}"
     strangers = {one for name, found in after.items() if name.startswith("stranger") for one in found}
     assert strangers & {one for found in before.values() for one in found}, "a stranger has an app's old address"
 

@@ -1,5 +1,6 @@
 """Every script that is sent to a host is sound for the shell that runs it; the facts script works on this machine."""
 
+import os
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from flotteq_tasks.commands import (
     facts,
     keeper,
     nginx,
+    ownership,
     pitr,
     postgres,
     redis,
@@ -28,6 +30,7 @@ from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.commands.shell import WORK, Command
 from flotteq_tasks.model.stack import Database, Project
 
+GROUP = str(os.getgid())
 COMPOSE, DATABASE = Compose("fleet", "/srv/fleet"), Database()
 PROJECT, APPLICATION = Project("fleet", "fleet.example"), swapping.Application(("core",), "front")
 COMMANDS = {
@@ -60,6 +63,9 @@ COMMANDS = {
     "pitr prepare": pitr.prepare(PROJECT, DATABASE, megabytes=1),
     "pitr remove": pitr.remove(PROJECT, DATABASE, receiver="r"),
     "pitr look": pitr.look(PROJECT, DATABASE),
+    "hand over": ownership.hand_over([("1:1", "v")]),
+    "connect": ownership.connect("n", "c", alias="a"),
+    "disconnect": ownership.disconnect("p", "n", "c"),
     "certificate in use": certbot.current("/d"),
     "certificate point": certbot.point("/d", "rel-1"),
     "certificate discard": certbot.discard("/d", "rel-1"),
@@ -122,8 +128,8 @@ def test_the_whole_of_the_facts_command() -> None:
 
 
 SECTIONS = [
-    "clock", "engine", "compose", "disk", "inodes", "memory", "listening", "volumes", "containers", "release", "files",
-    "active", "certificate", "secrets", "scale",
+    "clock", "engine", "compose", "disk", "inodes", "memory", "listening", "volumes", "owners", "containers", "release",
+    "files", "active", "certificate", "secrets", "scale",
 ]  # fmt: skip
 
 
@@ -150,7 +156,7 @@ def test_a_certificate_without_its_other_half_is_not_used(tmp_path: Path, missin
     folder.mkdir(parents=True)
     for name in {"fullchain.pem", "privkey.pem"} - {missing}:
         (folder / name).write_text("x")
-    assert execute(certbot.point(str(tmp_path), "rel-2")).returncode == 1
+    assert execute(certbot.point(str(tmp_path), "rel-2", readers=GROUP)).returncode == 1
     assert not (tmp_path / "certs" / "current").is_symlink()
 
 
@@ -164,7 +170,7 @@ def _certificate(tmp_path: Path, name: str) -> None:
 def test_the_link_moves_and_the_oldest_certificates_go(tmp_path: Path) -> None:
     for name in ("placeholder", "rel-1", "rel-2", "rel-3", "rel-4"):
         _certificate(tmp_path, name)
-        assert execute(certbot.point(str(tmp_path), name, keep=2)).returncode == 0
+        assert execute(certbot.point(str(tmp_path), name, keep=2, readers=GROUP)).returncode == 0
     present = sorted(path.name for path in (tmp_path / "certs").iterdir())
     assert (present, os_link(tmp_path)) == (["current", "placeholder", "rel-3", "rel-4"], "rel-4")
     assert execute(certbot.current(str(tmp_path))).stdout == "rel-4\n"
@@ -173,7 +179,7 @@ def test_the_link_moves_and_the_oldest_certificates_go(tmp_path: Path) -> None:
 def test_the_certificate_in_use_is_kept_however_old(tmp_path: Path) -> None:
     for name in ("rel-1", "rel-2", "rel-3"):
         _certificate(tmp_path, name)
-    assert execute(certbot.point(str(tmp_path), "rel-1", keep=1)).returncode == 0
+    assert execute(certbot.point(str(tmp_path), "rel-1", keep=1, readers=GROUP)).returncode == 0
     assert (tmp_path / "certs" / "rel-1").is_dir()
 
 
@@ -186,7 +192,7 @@ def os_link(tmp_path: Path) -> str:
 def test_only_an_unused_certificate_is_discarded(tmp_path: Path, target: str, stays: bool) -> None:
     _certificate(tmp_path, "rel-1")
     _certificate(tmp_path, "rel-2")
-    execute(certbot.point(str(tmp_path), "rel-1"))
+    execute(certbot.point(str(tmp_path), "rel-1", readers=GROUP))
     execute(certbot.discard(str(tmp_path), target))
     assert (tmp_path / "certs" / target).is_dir() is stays
 

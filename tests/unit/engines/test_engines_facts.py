@@ -26,9 +26,10 @@ def test_everything_of_a_host() -> None:
         clock=1795429200.0,
         listening=frozenset({22, 41167, 443}),
         volumes=frozenset({"9be827b549e612772b351816b02c8738e93fce606494d4a1a70c6a7150e671c5", "fleet_store_data"}),
+        owners={"fleet_store_data": "999:999"},
         instances=(
             Instance("da57", "fleet-core-5", "core", CORE, "running", "healthy", "2026-11-23T10:16:14.512497176Z", 2,
-                     "b8e5", version="v1"),
+                     "b8e5", version="v1", networks=("fleet_data", "fleet_web")),
             Instance("81ac", "fleet-migrate", "core", "core:v1", "exited", "", "2026-11-23T10:16:14Z", 0, "",
                      exit_code=137, oom_killed=True, oneoff=True),
             Instance("c891", "odd", "", "sha256:ff", "created", "", "0001-01-01T00:00:00Z", 0, ""),

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from unit_support import Docker
 
 from flotteq_tasks.commands import certbot, nginx
 from flotteq_tasks.commands.compose import Compose
@@ -36,7 +37,19 @@ def test_reload_passes_its_figures_as_arguments() -> None:
 
 def test_trying_files_out_passes_its_figures_as_arguments() -> None:
     command = nginx.try_out("4f1d", "/d/state/edge.check", name="fleet-nginx-check")
-    assert command.argv()[-4:] == ["4f1d", "/d/state/edge.check", "fleet-nginx-check", "/etc/nginx/flotteq"]
+    assert command.argv()[-5:-1] == ["4f1d", "/d/state/edge.check", "fleet-nginx-check", "/etc/nginx/flotteq"]
+
+
+def test_files_are_tried_out_with_no_more_rights_than_the_edge_has(tmp_path: Path) -> None:
+    docker = Docker(tmp_path)
+    files = tmp_path / "files"
+    files.mkdir()
+    like = "--user 101:101 --group-add 6402 --read-only --cap-drop ALL --tmpfs /run:mode=1777"
+    answer = f'case "$3" in "{{{{.Image}}}}") echo sha256:i ;; *) [ "$1" != inspect ] || echo "{like}" ;; esac'
+    code, _ = docker.run(nginx.try_out("4f1d", str(files), name="n"), answer)
+    ran = next(call for call in docker.calls if call.startswith("run "))
+    assert code == 0 and f"{files}:/etc/nginx/flotteq:ro {like} --entrypoint nginx sha256:i" in ran
+    assert not files.exists()
 
 
 def test_maintenance() -> None:
