@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from flotteq_tasks.model.edge import FORBID_UNKNOWN, EdgeSettings, Limits, PublicSettings
+from flotteq_tasks.model.security import AuditSettings
 
 Kind = Literal["rolling", "stateful", "edge", "tool", "job"]
 Vhost = Literal["api", "web"]
@@ -328,6 +329,7 @@ class Settings:
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     migrations: Migrations | None = None
     deploy: DeploySettings = field(default_factory=DeploySettings)
+    audit: AuditSettings = field(default_factory=AuditSettings)
     environment: str = ""
     root: Path = field(default_factory=Path)
     env: Mapping[str, str] = field(default_factory=dict)

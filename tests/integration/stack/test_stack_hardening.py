@@ -87,6 +87,27 @@ def test_who_shares_no_network_is_not_reached(stack: Stack) -> None:
     assert [what for what, found in reached.items() if found] == ["backend to the database", "backend to the outside"]
 
 
+def test_the_audit_finds_nothing_open_and_what_is_opened(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "out.sarif"
+    done = stack.inv("audit.security", "--ports", "5432,6379,3000", "--sarif", str(file), "--json")
+    found = json.loads(done.out)
+    assert [(one["id"], one["found"]) for one in found["checks"] if one["open"]] == []
+    done.ok()
+    assert {one["id"] for one in found["checks"] if one["accepted"]} >= {"CIS-5.14", "CIS-5.15"}
+    results = json.loads(file.read_text())["runs"][0]["results"]
+    assert results and all(one["suppressions"] for one in results)
+
+    labels = "--label com.docker.compose.project=flotteq --label com.docker.compose.oneoff=False"
+    odd = f"docker run --detach --rm --name odd {labels} --privileged"
+    stack.host(f"chmod 444 /opt/flotteq/secrets/smtp_password.*; {odd} --entrypoint sleep nginx:1.30 600")
+    try:
+        said = stack.inv("audit.security", "--ports", "5432").ended(5).out
+    finally:
+        stack.host("docker rm --force odd; chmod 440 /opt/flotteq/secrets/smtp_password.*")
+    wrong = [line.split()[1] for line in said.splitlines() if line.startswith("!!")]
+    assert {"CIS-4.1", "CIS-5.4", "CIS-5.5", "CIS-5.13", "CIS-5.26", "CIS-5.29", "FILES-secrets"} <= set(wrong)
+
+
 @pytest.fixture
 def before_hardening(stack: Stack) -> Iterator[dict[str, str]]:
     """The variable that names a Compose file as it was: one network, capabilities, root where the image wants it."""

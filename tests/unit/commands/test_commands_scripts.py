@@ -23,6 +23,7 @@ from flotteq_tasks.commands import (
     redis,
     renewal,
     rollout,
+    security,
     swapping,
     waiting,
 )
@@ -63,6 +64,7 @@ COMMANDS = {
     "pitr prepare": pitr.prepare(PROJECT, DATABASE, megabytes=1),
     "pitr remove": pitr.remove(PROJECT, DATABASE, receiver="r"),
     "pitr look": pitr.look(PROJECT, DATABASE),
+    "security": security.look("p", "e", "/d", "/b"),
     "hand over": ownership.hand_over([("1:1", "v")]),
     "connect": ownership.connect("n", "c", alias="a"),
     "disconnect": ownership.disconnect("p", "n", "c"),
@@ -83,7 +85,7 @@ MODULES = [
     for found in pkgutil.iter_modules(flotteq_tasks.commands.__path__)
 ]
 # The list of container ids is split on purpose.
-IGNORED = dict.fromkeys(("facts", "swap", "settle", "pitr remove"), "SC2086")
+IGNORED = dict.fromkeys(("facts", "swap", "settle", "pitr remove", "security"), "SC2086")
 # Called by a trap only.
 IGNORED["certificate job"] = "SC2329"
 

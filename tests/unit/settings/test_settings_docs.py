@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flotteq_tasks.model import edge, stack
+from flotteq_tasks.model import edge, security, stack
 from flotteq_tasks.settings import schema
 from flotteq_tasks.settings.loader import load
 
@@ -38,6 +38,7 @@ TABLES = {
     "schedule": stack.ScheduleSettings,
     "migrations": stack.Migrations,
     "deploy": stack.DeploySettings,
+    "audit": security.AuditSettings,
 }
 
 
@@ -58,7 +59,9 @@ def type_text(kind: object) -> str:
         return " or ".join(filter(None, [", ".join(choices[:-1]), choices[-1]]))
     if typing.get_origin(kind) is tuple:
         inner = type_text(typing.get_args(kind)[0])
-        return "array of strings" if inner == "string" else f"array of {inner.replace('array', 'arrays')}"
+        return (
+            f"array of {inner}s" if inner in {"string", "integer"} else f"array of {inner.replace('array', 'arrays')}"
+        )
     if typing.get_origin(kind) is Mapping:
         inner = typing.get_args(kind)[1]
         if typing.get_origin(inner) is tuple:
