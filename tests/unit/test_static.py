@@ -1,5 +1,6 @@
 """The checks that a commit must pass, and the package as another project installs it."""
 
+import json
 import os
 import re
 import subprocess
@@ -44,6 +45,37 @@ def test_the_shell_scripts_pass_shellcheck() -> None:
     assert len(scripts) >= 5
     done = _run(str(BIN / "shellcheck"), "-x", *map(str, scripts))
     assert done.returncode == 0, done.stdout
+
+
+COMPOSE_LINT = (str(BIN / "compose-lint"), "check", "--strict-config", "--fail-on", "low")
+
+
+def test_the_compose_file_passes_compose_lint() -> None:
+    done = _run(*COMPOSE_LINT, "compose/docker-compose.production.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_lint_still_finds_what_is_wrong(tmp_path: Path) -> None:
+    text = (ROOT / "compose/docker-compose.production.yml").read_text()
+    assert text.count("cap_drop: [ALL]") == 1
+    broken = tmp_path / "docker-compose.yml"
+    broken.write_text(text.replace("cap_drop: [ALL]", "privileged: true"))
+    done = _run(*COMPOSE_LINT, "--config", ".compose-lint.yml", str(broken))
+    assert (done.returncode, "privileged" in done.stdout) == (1, True), done.stdout + done.stderr
+
+
+def test_the_dockerfiles_pass_hadolint_and_every_exception_is_needed() -> None:
+    files = [
+        str(path)
+        for folder in ("compose", "sample", "sandbox")
+        for path in sorted((ROOT / folder).glob("*/Dockerfile"))
+    ]
+    assert len(files) >= 10
+    program, rules = str(BIN / "hadolint"), ROOT / ".hadolint.yaml"
+    done = _run(program, "--config", str(rules), *files)
+    assert done.returncode == 0, done.stdout
+    bare = json.loads(_run(program, "--config", os.devnull, "--no-fail", "--format", "json", *files).stdout)
+    assert {one["code"] for one in bare} == set(re.findall(r"DL\d+", rules.read_text()))
 
 
 def test_no_file_of_the_package_is_longer_than_400_lines() -> None:
