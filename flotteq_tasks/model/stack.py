@@ -11,6 +11,7 @@ from typing import Literal
 
 from flotteq_tasks.model.edge import FORBID_UNKNOWN, EdgeSettings, Limits, PublicSettings
 from flotteq_tasks.model.security import AuditSettings
+from flotteq_tasks.model.server import ServerSettings
 
 Kind = Literal["rolling", "stateful", "edge", "tool", "job"]
 Vhost = Literal["api", "web"]
@@ -322,6 +323,7 @@ class Settings:
     edge: EdgeSettings = field(default_factory=EdgeSettings)
     acme: Acme = field(default_factory=Acme)
     limits: Limits = field(default_factory=Limits)
+    server: ServerSettings = field(default_factory=ServerSettings)
     build: BuildSettings = field(default_factory=BuildSettings)
     secrets: Mapping[str, SecretSpec] = field(default_factory=dict)
     database: Database = field(default_factory=Database)

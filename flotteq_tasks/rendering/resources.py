@@ -5,7 +5,7 @@ from typing import Literal
 
 from flotteq_tasks.model.errors import SettingsError
 
-Folder = Literal["nginx", "compose"]
+Folder = Literal["nginx", "compose", "server"]
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

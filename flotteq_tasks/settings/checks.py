@@ -10,6 +10,7 @@ from flotteq_tasks.model.stack import Acme, CopySettings, Service, Settings
 from flotteq_tasks.settings import schema
 from flotteq_tasks.settings.composefile import check_compose
 from flotteq_tasks.settings.edge_checks import check_edge
+from flotteq_tasks.settings.server_checks import check_server
 
 __all__ = ["Finding", "check", "check_compose"]
 
@@ -41,7 +42,19 @@ _PITR_AT_LEAST_1 = ("pitr_minutes", "pitr_slot_mb", "base_hours", "keep_bases")
 
 def check(settings: Settings) -> list[Finding]:
     """Return a key path and a message for each rule that is broken."""
-    parts = (_project, _host, _sources, _numbers, _edge, _domains, _services, _secrets, _references, check_edge)
+    parts = (
+        _project,
+        _host,
+        _sources,
+        _numbers,
+        _edge,
+        _domains,
+        _services,
+        _secrets,
+        _references,
+        check_edge,
+        check_server,
+    )
     return [finding for part in parts for finding in part(settings)]
 
 

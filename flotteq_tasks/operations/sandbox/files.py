@@ -146,6 +146,8 @@ def write_environment(root: Path, sandbox: Sandbox) -> None:
             "http_port": sandbox.edge.http_port,
             "https_port": sandbox.edge.https_port,
         },
+        # Its own sshd does not know on which port it is reached from here.
+        "server": {"ssh_port": _SSH},
         "registry": {"server": REGISTRY_SERVER, "push_server": sandbox.push_server, "insecure": True},
         "acme": {
             "directory": ACME_DIRECTORY,

@@ -82,6 +82,12 @@ def ensure_images(docker: Docker, root: Path, state: Path, report: Report) -> Im
     )
 
 
+def ensure_image(docker: Docker, root: Path, state: Path, recipe: Recipe, report: Report) -> str:
+    """Return the reference of one image that no sandbox needs by itself; it is built when it is not there."""
+    builder = _Builder(docker, root / "sandbox", state / "build", report)
+    return builder.image(recipe, builder.bases())
+
+
 def remove_images(docker: Docker, registries: Sequence[str], report: Report) -> None:
     """Remove the images that were built for sandboxes or tagged for these registries; official ones stay."""
     prefixes = [recipes.REPOSITORY, *registries, *(f"{registry}/*" for registry in registries)]

@@ -6,11 +6,11 @@ from pathlib import Path
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.local import LocalHost
 from flotteq_tasks.model.errors import UsageError
-from flotteq_tasks.operations.sandbox import containers, files, machine
+from flotteq_tasks.operations.sandbox import containers, files, machine, recipes
 from flotteq_tasks.operations.sandbox.docker import Docker
 from flotteq_tasks.operations.sandbox.engine import ensure_engine
 from flotteq_tasks.operations.sandbox.files import Sandbox
-from flotteq_tasks.operations.sandbox.images import Images, ensure_images, remove_images
+from flotteq_tasks.operations.sandbox.images import Images, ensure_image, ensure_images, remove_images
 from flotteq_tasks.operations.sandbox.machine import Published
 from flotteq_tasks.operations.sandbox.names import DEFAULT_INSTANCE, Names
 from flotteq_tasks.operations.sandbox.network import ensure_network
@@ -90,6 +90,36 @@ def up(root: Path, report: Report, *, instance: str = DEFAULT_INSTANCE) -> Sandb
     return sandbox
 
 
+def up_bare(root: Path, report: Report, *, instance: str = DEFAULT_INSTANCE) -> Sandbox:
+    """Make a host with systemd and sshd and nothing else, beside a sandbox that is up; one that is there is replaced.
+
+    It has the sandbox's registry, and the key of the returned sandbox for root. Errors as ``up``.
+    """
+    names, progress = Names(instance), Progress(report)
+    bare = names.bare
+    with files.alone(root):
+        docker = ensure_engine(LocalHost(cwd=root), root / ".sandbox", progress)
+        image = ensure_image(docker, root, root / ".sandbox", recipes.BARE, progress)
+        network = ensure_network(docker, names.network)
+        machine.remove_machine(docker, bare)
+        where = machine.ensure_machine(docker, bare, network, image, progress, address=network.bare)
+        sandbox = Sandbox(
+            instance=bare.instance,
+            state=bare.state(root),
+            ssh_address=where.ssh_address,
+            ssh_port=where.ssh_port,
+            edge=where.edge,
+            push_server=push_server(docker, names),
+            build_args={},
+        )
+        machine.authorize(docker, bare, files.ensure_identity(sandbox.key_file), users=["root"])
+        files.write_known_hosts(sandbox, machine.host_keys(docker, bare))
+        files.write_certificates(sandbox, *acme_certificates(docker, names))
+        files.write_environment(root, sandbox)
+        machine.wait_for_login(docker, bare)
+    return sandbox
+
+
 def prepare(root: Path, report: Report) -> Images:
     """Install and start Docker where it is missing and build the images; no sandbox is started.
 
@@ -133,6 +163,7 @@ def down(root: Path, report: Report, *, instance: str = DEFAULT_INSTANCE, purge:
     with files.alone(root):
         report(f"removing {instance}")
         registries = [server for server in (REGISTRY_SERVER, push_server(docker, names)) if server]
+        machine.remove_machine(docker, names.bare)
         machine.remove_machine(docker, names)
         containers.remove(docker, *names.containers)
         docker.run("volume", "rm", "--force", names.registry_volume, timeout=120, check=False)
@@ -140,6 +171,7 @@ def down(root: Path, report: Report, *, instance: str = DEFAULT_INSTANCE, purge:
             docker.run("network", "rm", names.network)
         if purge:
             remove_images(docker, registries, report)
+        files.remove(names.bare.state(root))
         files.remove(names.state(root))
 
 

@@ -1,6 +1,7 @@
 """The VPS itself: a container with systemd, sshd and its own Docker engine."""
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flotteq_tasks.operations.sandbox import containers
@@ -49,9 +50,15 @@ class Published:
     edge: Edge
 
 
-def ensure_machine(docker: Docker, names: Names, network: Network, image: str, report: Report) -> Published:
-    """Start the VPS, or make one: a new one also when its definition changed, because it is throwaway."""
-    definition = _definition(docker, names, network, image)
+def ensure_machine(
+    docker: Docker, names: Names, network: Network, image: str, report: Report, *, address: str = ""
+) -> Published:
+    """Start the VPS, or make one: a new one also when its definition changed, because it is throwaway.
+
+    Args:
+        address: its own in the network; empty: that of the VPS.
+    """
+    definition = _definition(docker, names, network, image, address or network.host)
     if not containers.is_current(docker, definition):
         if containers.state(docker, names.host) != "absent":
             report("the VPS's definition changed: making a new one")
@@ -93,22 +100,30 @@ def reboot_machine(docker: Docker, names: Names) -> None:
 
 def wait_for_machine(docker: Docker, names: Names) -> None:
     """Wait until the VPS's sshd greets and its Docker engine answers."""
-    hint = f"look at: docker exec {names.host} journalctl -b"
+    wait_for_login(docker, names)
+    wait_until(
+        lambda: docker.exec(names.host, "docker", "info", check=False).ok or None,
+        timeout=BOOT_LIMIT, what="the Docker engine inside the sandbox", hint=_boot_hint(names),
+    )  # fmt: skip
+
+
+def wait_for_login(docker: Docker, names: Names) -> None:
+    """Wait until the VPS's sshd greets."""
     where = published(docker, names)
     if where:
         wait_until(
             lambda: _greets(where.ssh_address, where.ssh_port) or None,
-            timeout=BOOT_LIMIT, what="the sandbox's sshd", interval=0.2, hint=hint,
+            timeout=BOOT_LIMIT, what="the sandbox's sshd", interval=0.2, hint=_boot_hint(names),
         )  # fmt: skip
-    wait_until(
-        lambda: docker.exec(names.host, "docker", "info", check=False).ok or None,
-        timeout=BOOT_LIMIT, what="the Docker engine inside the sandbox", hint=hint,
-    )  # fmt: skip
 
 
-def authorize(docker: Docker, names: Names, public_key: str) -> None:
-    """Let the key in as every user."""
-    docker.exec(names.host, "sh", "-c", _AUTHORIZE, "authorize", *USERS, stdin=public_key.encode())
+def _boot_hint(names: Names) -> str:
+    return f"look at: docker exec {names.host} journalctl -b"
+
+
+def authorize(docker: Docker, names: Names, public_key: str, *, users: Iterable[str] = USERS) -> None:
+    """Let the key in as these users."""
+    docker.exec(names.host, "sh", "-c", _AUTHORIZE, "authorize", *users, stdin=public_key.encode())
 
 
 def host_keys(docker: Docker, names: Names) -> list[tuple[str, str]]:
@@ -125,11 +140,11 @@ def _host_keys(docker: Docker, name: str) -> list[tuple[str, str]] | None:
     return keys if done.ok and keys else None
 
 
-def _definition(docker: Docker, names: Names, network: Network, image: str) -> Definition:
+def _definition(docker: Docker, names: Names, network: Network, image: str, address: str) -> Definition:
     version = docker.run("info", "--format", "{{.CgroupVersion}}").out.strip()
     cgroup = _CGROUP_V2 if version == "2" else _CGROUP_V1
     options = [
-        "--hostname=vps", f"--network={network.name}", f"--ip={network.host}", *cgroup, *_MACHINE,
+        "--hostname=vps", f"--network={network.name}", f"--ip={address}", *cgroup, *_MACHINE,
         f"--volume={names.docker_volume}:/var/lib/docker", f"--stop-timeout={_STOP_GRACE}",
     ]  # fmt: skip
     return Definition(names.host, image, options)

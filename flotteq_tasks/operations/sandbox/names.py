@@ -23,7 +23,7 @@ class Names:
     instance: str = DEFAULT_INSTANCE
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,40}", self.instance):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,45}", self.instance):
             raise UsageError(
                 f"the sandbox's name {self.instance!r} is not usable",
                 hint="2 to 41 small letters, digits and hyphens, for example flotteq-tests",
@@ -68,6 +68,11 @@ class Names:
     def network(self) -> str:
         """The network."""
         return self.instance
+
+    @property
+    def bare(self) -> "Names":
+        """Names of the bare host beside it."""
+        return Names(f"{self.instance}-bare")
 
     def state(self, root: Path) -> Path:
         """The directory of keys and files of this instance, below the repository."""

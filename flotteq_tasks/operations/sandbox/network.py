@@ -30,6 +30,11 @@ class Network:
         return self._address(10)
 
     @property
+    def bare(self) -> str:
+        """The address of the bare host."""
+        return self._address(11)
+
+    @property
     def dns(self) -> str:
         """The address of the DNS server."""
         return self._address(2)

@@ -78,6 +78,7 @@ def test_the_overlay_says_where_everything_is(tmp_path: Path, monkeypatch: pytes
             "known_hosts": f"{state}/known_hosts",
         },
         "edge": {"address": "127.0.0.2", "http_port": 80, "https_port": 443},
+        "server": {"ssh_port": 22},
         "registry": {
             "server": "registry.flotteq-sandbox:5000",
             "push_server": "127.0.0.1:5555",

@@ -25,7 +25,7 @@ def inspected(key: str, state: str) -> str:
 
 def key_of(cgroup: str) -> str:
     docker = Docker(FakeHost({"docker info *": cgroup}))
-    return machine._definition(docker, NAMES, NETWORK, "vps:1").key
+    return machine._definition(docker, NAMES, NETWORK, "vps:1", NETWORK.host).key
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flotteq_tasks.model import edge, security, stack
+from flotteq_tasks.model import edge, security, server, stack
 from flotteq_tasks.settings import schema
 from flotteq_tasks.settings.loader import load
 
@@ -30,6 +30,7 @@ TABLES = {
     "services.NAME.public": edge.PublicSettings,
     "acme": stack.Acme,
     "limits": edge.Limits,
+    "server": server.ServerSettings,
     "build": stack.BuildSettings,
     "secrets.NAME": stack.SecretSpec,
     "database": stack.Database,

@@ -303,8 +303,8 @@ class TestWrongTables:
         project.replace("port = 3000", "prot = 3000")
         project.write(".env.production", "A=pa$word\nA=1\n")
         assert project.errors(FLOTTEQ__X="1") == [
-            "FLOTTEQ__X: unknown key x, there are: project, host, registry, services, edge, acme, limits, build, secrets,"
-            " database, backup, schedule, migrations, deploy, audit",
+            "FLOTTEQ__X: unknown key x, there are: project, host, registry, services, edge, acme, limits, server, build,"
+            " secrets, database, backup, schedule, migrations, deploy, audit",
             'flotteq.toml: services.backend.prot: unknown key, did you mean "port"?',
             ".env.production: line 1: A: Compose expands $ where python-dotenv does not: put the value in single quotes",
             ".env.production: line 2: A: is set twice, line 1 has it too: remove one",
