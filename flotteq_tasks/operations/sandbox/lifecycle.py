@@ -110,6 +110,7 @@ def up_bare(root: Path, report: Report, *, instance: str = DEFAULT_INSTANCE) -> 
             ssh_port=where.ssh_port,
             edge=where.edge,
             push_server=push_server(docker, names),
+            dns=network.dns if network.reachable else "",
             build_args={},
         )
         machine.authorize(docker, bare, files.ensure_identity(sandbox.key_file), users=["root"])

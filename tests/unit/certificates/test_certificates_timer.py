@@ -50,7 +50,8 @@ def site(tmp_path: Path) -> Path:
 def run(site: Path, reload: str = TAKES, *, renew: str = "true") -> subprocess.CompletedProcess[str]:
     command = renewal.job(
         str(site), certificate="fleet", names=NAMES, renew=Command("sh", "-c", renew),
-        reload=Command("sh", "-c", reload), stack="fleet-production", metrics=f"{site}/metrics", limit=2, readers=str(os.getgid()),
+        reload=Command("sh", "-c", reload), stack="fleet-production", metrics=f"{site}/metrics", limit=2,
+        readers=str(os.getgid()),
     )  # fmt: skip
     environment = {**os.environ, "PATH": f"{site}/bin:{os.environ['PATH']}", "SITE": str(site)}
     return subprocess.run(command.argv(), capture_output=True, text=True, env=environment, timeout=30, check=False)
