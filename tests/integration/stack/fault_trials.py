@@ -196,7 +196,7 @@ def trial_a_clock_that_moved_back() -> None:
 
 def trial_two_at_once() -> None:
     with instead("pg_dump", 'case "$*" in --version) ;; *) touch /bench/busy; sleep 2 ;; esac\nexec REAL "$@"'):
-        first = start("run", "db")
+        first = start("run", "db", BACKUP_STALL="60")
         while not Path("/bench/busy").exists():
             time.sleep(0.02)
         run("run", "db").failed(75, "another backup or restore runs")

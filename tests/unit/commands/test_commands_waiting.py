@@ -122,7 +122,7 @@ def _running(docker: Docker, used: list[int], *, most: int = GIB, end: str = "")
     return _states(*lines, *([end] if end else [])).replace("{folder}", str(docker.folder))
 
 
-RISING = [number << 20 for number in range(100, 900, 16)]
+RISING = [number << 20 for number in range(800, 1600, 16)]
 SETTLE = waiting.wait_healthy(["i"], limit=60, settle=1)
 
 
