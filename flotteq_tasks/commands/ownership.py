@@ -6,6 +6,7 @@ from flotteq_tasks.commands.shell import Command, script
 
 # What a restore put aside is root's alone; a link is handed over, not what it leads to.
 _HAND_OVER = """
+types=$1; shift
 umask 022
 while [ $# -gt 0 ]; do
   owner=$1 place=$2; shift 2
@@ -15,7 +16,7 @@ while [ $# -gt 0 ]; do
     *) directory=$(docker volume inspect --format '{{.Mountpoint}}' "$place" 2>/dev/null) || continue ;;
   esac
   foreign() {
-    find "$directory" -xdev -path "$directory/.flotteq-restore" -prune -o ! -uid "${owner%:*}" "$@"
+    find "$directory" -xdev -path "$directory/.flotteq-restore" -prune -o -type "$types" ! -uid "${owner%:*}" "$@"
   }
   count=$(foreign -printf . | wc -c)
   [ "$count" -gt 0 ] || continue
@@ -41,15 +42,16 @@ owner=$(docker network inspect --format '{{index .Labels "com.docker.compose.pro
 """
 
 
-def hand_over(places: Iterable[tuple[str, str]]) -> Command:
+def hand_over(places: Iterable[tuple[str, str]], *, whole: bool = True) -> Command:
     """Give what lies in volumes and directories to the users that write there; ``handed PLACE OWNER FILES`` a line.
 
     Run again, it changes nothing. A program that still runs as root goes on: it may write everywhere.
 
     Args:
         places: ``UID:GID`` and the name of a volume, or the absolute path of a directory, which is made.
+        whole: files and links as well as directories.
     """
-    return script(_HAND_OVER, [word for place in places for word in place])
+    return script(_HAND_OVER, "d,f,l,p,s" if whole else "d", [word for place in places for word in place])
 
 
 def connect(network: str, container: str, *, alias: str) -> Command:

@@ -22,9 +22,17 @@ def hand_over(settings: Settings, config: Mapping[str, Any]) -> Command:
     return ownership.hand_over((owner, place) for _, owner, place in _writable(settings, config))
 
 
-def settle(site: Site) -> None:
-    """Hand over what a restore has put back with the owners of its time."""
-    site.host.run(hand_over(site.settings, site.engine.config()), timeout=600)
+def settle(site: Site, place: str, *, whole: bool = False) -> None:
+    """Let a service write again where a restore has put back what had other owners in its time.
+
+    Args:
+        place: a volume, or a directory on the host.
+        whole: the files are the service's as well; else they keep the owners that the set knows, and only directories
+            are handed over.
+    """
+    found = [(owner, one) for _, owner, one in _writable(site.settings, site.engine.config()) if one == place]
+    if found:
+        site.host.run(ownership.hand_over(found, whole=whole), timeout=600)
 
 
 def handed(text: str) -> Iterator[str]:

@@ -17,6 +17,9 @@ from flotteq_tasks.operations.lock import Keeper, locked
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import Step, run_steps
 
+# certbot's store is read by nobody else, its accounts' keys not even by others.
+OWN_FILES = ("certs",)
+
 
 @dataclass(frozen=True)
 class Exchanged:
@@ -127,7 +130,7 @@ class _Restore:
             self.site, ["restore-tree", self.part, self.set.id], capabilities=RESTORING, volumes=[f"{place}:/restore"]
         )
         self.done = Exchanged(self.set.id, self.part, str(found["before"]))
-        ownership.settle(self.site)
+        ownership.settle(self.site, place, whole=self.part in OWN_FILES)
         note.text = f"the former ones are in .flotteq-restore/{self.done.before}"
 
     def back(self) -> None:
@@ -147,5 +150,5 @@ def _undo(site: Site, part: str) -> Exchanged:
     place = mounted(site, part)
     settling.mark(site, what="restore", part=part, place=place)
     found = run_job(site, ["undo-tree", part], capabilities=RESTORING, volumes=[f"{place}:/restore"])
-    ownership.settle(site)
+    ownership.settle(site, place, whole=part in OWN_FILES)
     return Exchanged("", part, str(found["before"]))

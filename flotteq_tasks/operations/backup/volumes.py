@@ -194,7 +194,7 @@ class _Restore:
 
     def _run(self, words: list[str]) -> dict[str, Any]:
         found = run_job(self.site, words, capabilities=RESTORING, volumes=[f"{self.volume.full}:/restore"])
-        ownership.settle(self.site)
+        ownership.settle(self.site, self.volume.full)
         return found
 
 

@@ -31,6 +31,14 @@ def test_what_belongs_to_somebody_else_is_handed_over(tmp_path: Path, chown: Pat
     assert "/etc/passwd" not in said and ".flotteq-restore" not in said
 
 
+def test_directories_alone_are_handed_over_where_files_keep_their_owners(tmp_path: Path, chown: Path) -> None:
+    (tmp_path / "uploads/deep").mkdir(parents=True)
+    (tmp_path / "uploads/deep/a").write_text("x")
+    done = execute(ownership.hand_over([(OWNER, str(tmp_path / "uploads"))], whole=False), path=tmp_path / "bin")
+    assert done.returncode == 0
+    assert chown.read_text() == f"-h {OWNER} {tmp_path}/uploads {tmp_path}/uploads/deep\n"
+
+
 def test_what_belongs_to_its_user_stays(tmp_path: Path, chown: Path) -> None:
     (tmp_path / "mine").mkdir()
     done = execute(ownership.hand_over([(f"{os.getuid()}:7", str(tmp_path / "mine"))]), path=tmp_path / "bin")

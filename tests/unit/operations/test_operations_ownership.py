@@ -48,6 +48,17 @@ def test_what_a_numbered_user_writes_to_is_handed_over_but_no_database() -> None
     )
 
 
+@pytest.mark.parametrize(
+    ("place", "handed"),
+    [("fleet_uploads_data", [("1000:1001", "fleet_uploads_data")]), ("fleet_store_data", []), ("elsewhere", [])],
+)
+def test_after_a_restore_only_its_own_place_is_handed_over(place: str, handed: list[tuple[str, str]]) -> None:
+    site = _site()
+    site.engine.config = lambda: CONFIG
+    ownership.settle(site, place)
+    assert site.host.transcript == [str(scripts.hand_over(handed, whole=False))] * bool(handed)
+
+
 def test_a_release_from_before_hands_nothing_over() -> None:
     config = {"services": {"core": {"volumes": [_volume("uploads")]}}, "volumes": CONFIG["volumes"]}
     assert ownership.hand_over(SETTINGS, config) == scripts.hand_over([])
