@@ -84,9 +84,10 @@ class Certificates:
         One that has other names than flotteq.toml is replaced: this is how names are added and dropped.
 
         Args:
-            allow_partial: leave out the names that are not ready. The names are chosen here, not by certbot
-                (``--allow-subset-of-names``): it would order again at every call, and drop more of them by itself at a
-                renewal.
+            allow_partial: leave out the names that are not ready, but not from a certificate that has them and lasts:
+                a DNS server that is down for an hour takes no name from the site. The names are chosen here, not by
+                certbot (``--allow-subset-of-names``): it would order again at every call, and drop more of them by
+                itself at a renewal.
 
         Returns:
             whether another certificate is served now.
@@ -99,6 +100,9 @@ class Certificates:
         self._place_ca()
         with self.report.step("check that every name is ready"):
             names = self._ready(allow_partial=allow_partial)
+        if len(names) < len(self.names) and self._lasts(names):
+            self.report.note("the certificate has the other names and is not yet due; nothing was ordered")
+            return self.install(names)
         if self.settings.acme.directory == certbot.LETS_ENCRYPT and self._covered() != set(names):
             # Five failed checks an hour and name are all that this server allows: its staging server is asked first.
             with self.report.step("rehearse with the staging server"):
@@ -265,18 +269,17 @@ class Certificates:
 
     def _covered(self) -> set[str]:
         """The names of certbot's newest certificate."""
-        chain = self._issued()
-        try:
-            return set(x509.read_pem(chain).names) if chain else set()
-        except FlotteqError:
-            return set()
+        leaf = _leaf(self._issued())
+        return set(leaf.names) if leaf else set()
+
+    def _lasts(self, names: Sequence[str]) -> bool:
+        """Whether certbot's newest certificate has these names and need not be renewed yet."""
+        leaf = _leaf(self._issued())
+        return leaf is not None and set(names) <= set(leaf.names) and leaf.life_left(self.clock()) > x509.DUE_LIFE
 
     def _owed(self, used: bytes | None) -> list[str]:
         """The public names that must not be lost."""
-        try:
-            leaf = x509.read_pem(used) if used else None
-        except FlotteqError:
-            leaf = None
+        leaf = _leaf(used)
         return ([name for name in self.names if leaf.holds(name)] if leaf else []) or self.names
 
     def _place_ca(self) -> None:
@@ -296,7 +299,7 @@ class Certificates:
             self.report.warn(f"cannot be checked from here: {problem}")
         names = found.require(self.names, allow_partial=allow_partial)
         for one in found.problems:
-            self.report.warn(f"{one.name} is left out: {one.found}; {one.fix}")
+            self.report.warn(f"{one.name} is not ready: {one.found}; {one.fix}")
         return names
 
 
@@ -306,6 +309,13 @@ def _put(host: Host, directory: str, target: str, chain: bytes, key: bytes) -> N
         for name, content in {"fullchain.pem": chain, "privkey.pem": key}.items()
     }
     host.write_tree(f"{directory}/certs/{target}", files)
+
+
+def _leaf(chain: bytes | None) -> x509.Certificate | None:
+    try:
+        return x509.read_pem(chain) if chain else None
+    except FlotteqError:
+        return None
 
 
 def _last_words(output: str) -> str:

@@ -14,6 +14,8 @@ PLACEHOLDER_NAME = "placeholder.invalid"
 PLACEHOLDER_DAYS = 3650
 # A share, never days: certificates live 90 days, 45 or 6.
 LEAST_LIFE = 0.25
+# With less of it certbot renews where the server does not say when.
+DUE_LIFE = 1 / 3
 STAGING = "(STAGING)"
 
 

@@ -296,10 +296,14 @@ def test_what_dns_says_is_compared_before_the_server_is_asked(stand: Stand) -> N
 
     assert asked.init(allow_partial=True) is True
     stand.served()
-    assert [event for event in stand.events if isinstance(event, Warned) and f"{SHOP} is left out" in event.text]
+    assert [event for event in stand.events if isinstance(event, Warned) and f"{SHOP} is not ready" in event.text]
     assert asked.init(allow_partial=True) is False
     stand.say_in_dns("clear-aaaa", host=SHOP)
     assert asked.init() is True
+    stand.served(stand.more)
+
+    stand.say_in_dns("set-servfail", host=SHOP)
+    assert asked.init(allow_partial=True) is False
     stand.served(stand.more)
 
 

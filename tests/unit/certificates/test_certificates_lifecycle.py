@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -161,19 +162,43 @@ def test_no_server_is_asked_when_a_name_leads_elsewhere(scene: Scene) -> None:
     assert scene.said("rm -f /srv/fleet/certbot/www/.well-known/acme-challenge/flotteq-")
 
 
-def test_a_part_is_obtained_where_that_is_allowed_and_kept_at_the_next_renewal(scene: Scene) -> None:
+def test_a_part_is_obtained_where_that_is_allowed_and_kept_at_the_next_renewal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = Scene(monkeypatch, live=False)
     part, key = CA.issue(NAMES[:1])
+    issued = {f"{LIVE}/fullchain.pem": part, f"{LIVE}/privkey.pem": key}
+    scene.host.script = {
+        **scene.host.script,
+        "* certbot certonly *": lambda command, stdin: scene.host.files.update(issued) or "",
+    }
     scene.wrong, scene.served = {NAMES[1]: "somebody else answers there"}, part
-    scene.host.files.update({f"{LIVE}/fullchain.pem": part, f"{LIVE}/privkey.pem": key})
     assert scene.certificates().init(allow_partial=True) is True
     (order,) = scene.said("certbot certonly")
     assert order.endswith(f"--domain {NAMES[0]}")
-    assert [one for one in scene.events if isinstance(one, Warned) and "shop.fleet.example is left out" in one.text]
+    assert [one for one in scene.events if isinstance(one, Warned) and "shop.fleet.example is not ready" in one.text]
     again, key = CA.issue(NAMES[:1])
     scene.host.files.update({f"{LIVE}/fullchain.pem": again, f"{LIVE}/privkey.pem": key})
     scene.current, scene.served = "rel-20270101T000000Z", again
     scene.use(scene.current, part)
     assert scene.certificates().renew() is True
+
+
+@pytest.mark.parametrize(("age", "orders"), [(30, 0), (70, 1)])
+def test_a_name_that_is_away_for_a_while_is_not_taken_from_a_certificate_that_lasts(
+    monkeypatch: pytest.MonkeyPatch, age: int, orders: int
+) -> None:
+    scene = Scene(monkeypatch, current=TARGET)
+    chain, key = CA.issue(NAMES, start=NOW - timedelta(days=age))
+    scene.served = chain
+    scene.use(TARGET, chain)
+    pair = {"fullchain.pem": chain, "privkey.pem": key}
+    scene.host.files.update(
+        {f"{place}/{name}": pair[name] for name in pair for place in (LIVE, f"/srv/fleet/certs/{TARGET}")}
+    )
+    scene.wrong = {NAMES[1]: "somebody else answers there"}
+    assert scene.certificates().init(allow_partial=True) is False
+    assert len(scene.said("certbot certonly")) == orders
 
 
 def test_a_renewal_that_lost_a_name_is_not_put_into_use(monkeypatch: pytest.MonkeyPatch) -> None:
