@@ -9,7 +9,7 @@ from flotteq_tasks.commands import certbot, renewal
 from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Host
-from flotteq_tasks.model.errors import FlotteqError
+from flotteq_tasks.model.errors import CommandTimedOut, FlotteqError
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.certificates import probe
 from flotteq_tasks.operations.certificates.x509 import Certificate, read_pem, utc_now
@@ -81,11 +81,18 @@ def overview(host: Host, settings: Settings, containers: Containers) -> Overview
         certbot.renewal_window(containers, certificate=settings.project.name, directory=settings.acme.directory),
     ]
     # Neither needs to be there: it was never renewed, or the server does not answer.
-    said, window = (host.run(one, timeout=WINDOW_LIMIT, check=False).out for one in asked)
+    said, window = (_said(host, one) for one in asked)
     start, end = (_field(window, key) for key in ("start", "end"))
     names = [replace(one, renew_from=start, renew_until=end) if one.matches_file else one for one in found]
     at = _field(said, "at")
     return Overview(names, LastRenewal(at, _field(said, "what"), int(_field(said, "code") or 0)) if at else None)
+
+
+def _said(host: Host, command: Command) -> str:
+    try:
+        return host.run(command, timeout=WINDOW_LIMIT, check=False).out
+    except CommandTimedOut:
+        return ""
 
 
 def _field(text: str, key: str) -> str:

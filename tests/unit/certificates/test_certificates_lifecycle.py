@@ -10,10 +10,26 @@ from certificate_issuer import NAMES, NOW, Authority
 
 from flotteq_tasks.commands.compose import Compose
 from flotteq_tasks.host.fake import FakeHost
-from flotteq_tasks.model.errors import CommandFailed, FlotteqError, NotPutBack, PreflightFailed, PutBack, SettingsError
+from flotteq_tasks.model.errors import (
+    CommandFailed,
+    CommandTimedOut,
+    FlotteqError,
+    NotPutBack,
+    PreflightFailed,
+    PutBack,
+    SettingsError,
+)
 from flotteq_tasks.model.events import Event, Note, Report, Warned
 from flotteq_tasks.model.stack import Acme, HostSettings, Project, Registry, Service, Settings
-from flotteq_tasks.operations.certificates import Certificates, dns, ensure_placeholder, is_issued, probe, x509
+from flotteq_tasks.operations.certificates import (
+    Certificates,
+    dns,
+    ensure_placeholder,
+    is_issued,
+    overview,
+    probe,
+    x509,
+)
 
 CA = Authority()
 CHAIN, KEY = CA.issue(NAMES)
@@ -292,6 +308,28 @@ def test_distrust_is_a_warning(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
     assert scene.certificates().install() is True
     warned = [event for event in scene.events if isinstance(event, Warned)]
     assert warned == [Warned("the certificate is served but not trusted here: unable to get local issuer")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "window"),
+    [
+        ('{"start": "2027-04-01T00:00:00Z", "end": "2027-04-03T00:00:00Z"}', "2027-04-01T00:00:00Z"),
+        ("", ""),
+        (1, ""),
+        (CommandTimedOut("no answer within 20 s"), ""),
+    ],
+    ids=["window", "no ARI", "no answer", "too slow"],
+)
+def test_status_is_told_whatever_the_acme_server_says_of_it(
+    monkeypatch: pytest.MonkeyPatch, answer: str | int | Exception, window: str
+) -> None:
+    scene = Scene(monkeypatch, current=TARGET)
+    scene.host.files["/srv/fleet/certs/current/fullchain.pem"] = CHAIN
+    noted = '{"at": "2027-03-01T02:00:00Z", "what": "schedule renew", "code": 3}'
+    scene.host.script = {**scene.host.script, "cat */state/certificate.json": noted, "*renewalInfo*": answer}
+    found = overview(scene.host, settings(), Compose("fleet", "/srv/fleet"))
+    assert {one.renew_from for one in found.names} == {window}
+    assert found.document()["last_renewal"] == {"at": "2027-03-01T02:00:00Z", "what": "schedule renew", "code": 3}
 
 
 def test_a_placeholder_is_made_where_nothing_usable_is(scene: Scene) -> None:
