@@ -4,9 +4,11 @@ from collections.abc import Iterable
 
 from flotteq_tasks.commands.shell import WORK, Command, script
 
+# `index`: Docker 29 leaves out what an image does not have, which is an error for `.Config.Labels`.
 IMAGE_FORMAT = (
-    '{"id":{{json .Id}},"digests":{{json .RepoDigests}},"size":{{json .Size}},'
-    '"entrypoint":{{json .Config.Entrypoint}},"cmd":{{json .Config.Cmd}},"labels":{{json .Config.Labels}}}'
+    '{"id":{{json .Id}},"digests":{{json (index . "RepoDigests")}},"size":{{json .Size}},'
+    '"entrypoint":{{json (index .Config "Entrypoint")}},"cmd":{{json (index .Config "Cmd")}},'
+    '"labels":{{json (index .Config "Labels")}}}'
 )
 
 _FETCH = """
