@@ -4,9 +4,6 @@ from collections.abc import Iterable
 
 from flotteq_tasks.commands.shell import Command, script
 
-# Exit codes of the changes.
-REFUSED, KEY_DIFFERS = 20, 22
-
 # Seconds that another apt, such as a fresh host's first upgrade, is waited for.
 _APT_LOCK = 300
 
@@ -72,25 +69,6 @@ until said=$(apt-get update -qq 2>&1); do
   sleep 2
 done
 apt-get install -y -qq --no-install-recommends -o "DPkg::Lock::Timeout=$wait" "$@" >/dev/null
-"""
-
-_FETCH_KEY = """
-url=$1 file=$2 wanted=$3
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-curl -fsSL --proto '=https' --max-time 60 -o "$work/key" "$url"
-found=$(gpg --homedir "$work" --batch --show-keys --with-colons "$work/key" |
-  awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
-[ "$found" = "$wanted" ] || { echo "${found:-no key}"; exit 22; }
-mkdir -p "$(dirname "$file")"
-install -m 644 "$work/key" "$file"
-"""
-
-_KEY = """
-file=$1
-[ -f "$file" ] || { echo "no key"; exit 0; }
-work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-gpg --homedir "$work" --batch --show-keys --with-colons "$file" 2>/dev/null |
-  awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }'
 """
 
 _USER = """
@@ -194,52 +172,6 @@ fi
 grep -q "^$file " /etc/fstab || printf '%s none swap sw 0 0\\n' "$file" >>/etc/fstab
 """
 
-_ENGINE = """
-systemctl is-enabled docker 2>/dev/null || true
-docker info --format 'live-restore {{.LiveRestoreEnabled}}' 2>/dev/null || echo "the engine does not answer"
-if docker compose version --short >/dev/null 2>&1; then echo "docker compose"; else echo "no docker compose"; fi
-"""
-
-# What was there stays until the engine has started with the new one.
-_KEEP_DAEMON = """
-[ ! -e "$1" ] || cp -p "$1" "$1.before"
-"""
-
-_RESTART_ENGINE = """
-file=$1 wait=$2
-back() {
-  if [ -e "$file.before" ]; then mv "$file.before" "$file"; else rm -f "$file"; fi
-}
-answers() {
-  end=$(($(date +%s) + wait))
-  until docker info >/dev/null 2>&1; do
-    [ "$(date +%s)" -lt "$end" ] || return 1
-    sleep 0.5
-  done
-}
-# Not installed yet: it will start with it.
-command -v dockerd >/dev/null || { rm -f "$file.before"; exit 0; }
-if dockerd --help 2>&1 | grep -q -- --validate; then
-  said=$(dockerd --validate --config-file "$file" 2>&1) || { back; echo "$said"; exit 20; }
-fi
-systemctl is-active --quiet docker || { rm -f "$file.before"; exit 0; }
-# First the part that needs no restart: containers then outlive it.
-systemctl reload docker
-for _ in 1 2 3 4 5 6 7 8 9 10; do
-  [ "$(docker info --format '{{.LiveRestoreEnabled}}' 2>/dev/null)" != true ] || break
-  sleep 0.5
-done
-if ! systemctl restart docker || ! answers; then
-  said=$(journalctl --no-pager --output=cat --lines=5 --unit=docker)
-  back
-  systemctl reset-failed docker
-  systemctl restart docker
-  echo "$said"
-  exit 20
-fi
-rm -f "$file.before"
-"""
-
 _SSHD = """
 sshd -T 2>/dev/null | sort | while read -r key value; do
   case $key in
@@ -287,16 +219,6 @@ def packages(names: Iterable[str]) -> Command:
 def install(names: Iterable[str]) -> Command:
     """Install packages without their recommendations; another apt that is at work is waited for."""
     return script(_INSTALL, _APT_LOCK, list(names))
-
-
-def fetch_key(url: str, file: str, fingerprint: str) -> Command:
-    """Put a repository's key on the host. Exit code 22: it is another one, whose fingerprint is printed."""
-    return script(_FETCH_KEY, url, file, fingerprint)
-
-
-def key(file: str) -> Command:
-    """Print the fingerprint of a repository's key."""
-    return script(_KEY, file)
 
 
 def user(name: str) -> Command:
@@ -366,25 +288,6 @@ def swap(megabytes: int) -> Command:
 def make_swap(file: str, megabytes: int) -> Command:
     """Make a swap file and use it, also after a reboot."""
     return script(_MAKE_SWAP, file, megabytes)
-
-
-def engine() -> Command:
-    """Whether the engine starts at boot, answers, keeps containers through a restart and has Compose."""
-    return script(_ENGINE)
-
-
-def keep_daemon(file: str) -> Command:
-    """Keep the engine's settings beside the new ones."""
-    return script(_KEEP_DAEMON, file)
-
-
-def restart_engine(file: str, *, wait: int) -> Command:
-    """Restart the engine, where it runs, with its new settings. Exit code 20: refused; the old ones are back.
-
-    Args:
-        wait: seconds for it to answer.
-    """
-    return script(_RESTART_ENGINE, file, wait)
 
 
 def sshd() -> Command:

@@ -37,6 +37,6 @@ def show_prepared(console: Console, done: Prepared) -> None:
     if not done.changed:
         console.line(f"{done.host} is as it must be; nothing was changed")
         return
-    console.line(f"{done.host} is ready · {len(done.changed)} items were changed: {', '.join(done.changed)}")
+    console.line(f"{done.host} is ready · changed: {', '.join(done.changed)}")
     for note in done.notes:
         console.line(f"  {note}")

@@ -51,7 +51,7 @@ def check_host(
 
 def engine_problems(facts: Facts) -> list[Problem]:
     """Whether Docker and Compose are there, reachable and new enough."""
-    install = "install Docker Engine and its Compose plugin on the host: https://docs.docker.com/engine/install/"
+    install = "inv server.setup, or install Docker Engine and its Compose plugin on the host: https://docs.docker.com/engine/install/"
     if not facts.engine_version:
         said = facts.docker_error.splitlines()[-1] if facts.docker_error else "no answer"
         return [Problem(f"no Docker Engine answers on the host: {said}", install)]

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flotteq_tasks.commands import server as commands
-from flotteq_tasks.commands.shell import Command, sequence
+from flotteq_tasks.commands import server_docker
+from flotteq_tasks.commands.shell import Command, chain, sequence
 from flotteq_tasks.model.server import ServerFacts
 from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.operations.preflight import MINIMUM_COMPOSE, MINIMUM_ENGINE
 from flotteq_tasks.rendering import server as rendering
 
 # Docker and Compose in the distribution's own packages; none where its Compose is too old.
@@ -158,8 +160,8 @@ def _daemon(settings: Settings, facts: ServerFacts) -> Item:
     return Item(
         "daemon", "Docker: limits for logs, containers outlive its restart, no proxy processes",
         files={rendering.DAEMON: Text(rendering.daemon(settings, facts.daemon))},
-        before=commands.keep_daemon(rendering.DAEMON),
-        apply=commands.restart_engine(rendering.DAEMON, wait=_ENGINE_WAIT),
+        before=server_docker.keep_daemon(rendering.DAEMON),
+        apply=server_docker.restart_engine(rendering.DAEMON, wait=_ENGINE_WAIT),
     )  # fmt: skip
 
 
@@ -172,21 +174,24 @@ def _repository(settings: Settings, facts: ServerFacts) -> list[Item]:
     return [
         Item("tools", "to fetch and check a key", commands.packages(tools), _lines(f"{one} installed" for one in tools),
              apply=commands.install(tools), limit=_INSTALL_LIMIT),
-        Item("repository", "Docker's packages, by the key with the known fingerprint", commands.key(key),
+        Item("repository", "Docker's packages, by the key with the known fingerprint", server_docker.key(key),
              _lines([server.docker_fingerprint]), _file(settings, facts, "docker.sources"),
-             before=commands.fetch_key(url, key, server.docker_fingerprint)),
+             before=server_docker.fetch_key(url, key, server.docker_fingerprint)),
     ]  # fmt: skip
 
 
 def _packages(settings: Settings, facts: ServerFacts) -> list[Item]:
     engine = _FROM_DOCKER if settings.server.docker == "docker" else PACKAGES[facts.distribution]
     names = [*_NEEDED, *engine, facts.clock or "systemd-timesyncd"]
-    clock = {"systemd-timesyncd": "systemd-timesyncd.service"}.get(names[-1], f"{names[-1]}.service")
+    clock = f"{names[-1]}.service"
+    oldest, compose = (".".join(map(str, version)) for version in (MINIMUM_ENGINE, MINIMUM_COMPOSE))
     return [
         Item("packages", "what the tasks use on the host", commands.packages(names),
              _lines(f"{name} installed" for name in names), apply=commands.install(names), limit=_INSTALL_LIMIT),
-        Item("engine", "Docker runs, also after a reboot", commands.engine(),
-             _lines(["enabled", "live-restore true", "docker compose"]), apply=commands.enable(["docker.service"])),
+        Item("engine", "Docker runs, also after a reboot", server_docker.engine(oldest, compose),
+             _lines(["enabled", "live-restore true", f"engine {oldest} or later", f"compose {compose} or later"]),
+             # Also where one is there that is too old: the distribution may have had updates since.
+             apply=chain(commands.install(engine), server_docker.start_engine()), limit=_INSTALL_LIMIT),
         Item("clock", "the time is kept", commands.units([clock]), _lines([f"{clock} enabled"]),
              apply=commands.enable([clock])),
     ]  # fmt: skip

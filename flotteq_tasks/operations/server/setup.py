@@ -1,10 +1,11 @@
 """Make a bare host ready. Nothing that lets people in is closed before another login has worked."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from flotteq_tasks.commands import guard
+from flotteq_tasks.commands import guard, server_docker
 from flotteq_tasks.commands import server as commands
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host import interruption
@@ -170,7 +171,7 @@ class _Setup:
         else:
             done = self.host.run_all([*first, *then], timeout=item.limit, check=False)
         for one in done:
-            if one.code == commands.KEY_DIFFERS:
+            if one.code == server_docker.KEY_DIFFERS:
                 raise looking.failed(self.host, "the repository's key has another fingerprint", one.out)
             if not one.ok:
                 raise looking.failed(self.host, item.name, one.err + one.out)
@@ -188,18 +189,40 @@ class _Setup:
             if refused:
                 self.host.run(guard.give_back(unit))
                 raise looking.failed(self.host, f"{item.name}: refused, and put back", refused.err + refused.out)
-            self._log_in(f"{item.name}: after the change", guard.confirm(unit))
+            self._confirm(item, unit, seconds)
         except (AccessDenied, HostUnreachable, CommandTimedOut, Interrupted) as error:
             with interruption.ignored():
                 self._take_back(item, unit, seconds, error)
         if item.guard.units:
             self.host.run(commands.enable(item.guard.units))
 
+    def _confirm(self, item: Item, unit: str, seconds: int) -> None:
+        """Log in anew and keep the change. An sshd that reloads lets go of a connection now and then: try again.
+
+        Raises:
+            HostUnreachable: for half of the time nobody got in.
+            AccessDenied, CommandTimedOut: as ``_log_in``.
+        """
+        last: list[HostUnreachable] = []
+        end = time.monotonic() + seconds / 2
+
+        def kept() -> bool | None:
+            try:
+                self._log_in(f"{item.name}: after the change", guard.confirm(unit))
+            except HostUnreachable as error:
+                last.append(error)
+                return None if time.monotonic() < end else False
+            return True
+
+        if not wait_until(kept, timeout=seconds, what="a new login", interval=1):
+            raise last[-1]
+
     def _log_in(self, when: str, command: Command) -> None:
         """Run something over a connection of its own, as the user that deploys, with root rights.
 
         Raises:
-            AccessDenied, HostUnreachable: that user does not get in, or not in time.
+            AccessDenied, HostUnreachable: that user does not get in.
+            CommandTimedOut: it did, after the change had been taken back.
         """
         host = self.second()
         try:
@@ -209,7 +232,7 @@ class _Setup:
         finally:
             host.close()
         if done.code == guard.TOO_LATE:
-            raise HostUnreachable(f"{when}: no new login before the host took it back")
+            raise CommandTimedOut(f"{when}: no new login before the host took it back")
         done.check(host.name)
 
     def _take_back(self, item: Item, unit: str, seconds: int, error: FlotteqError) -> NoReturn:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from unit_support import execute, fake_program, fleet, shellcheck
 
-from flotteq_tasks.commands import guard, server
+from flotteq_tasks.commands import guard, server, server_docker
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.edge import EdgeSettings
@@ -284,13 +284,23 @@ def test_the_difference_is_the_plan() -> None:
     assert State("a", "", "x\n\n", "x\n").ok
 
 
+@pytest.mark.parametrize(
+    ("there", "said"), [("24.0.7", "engine 24.0.7"), ("25.0.0", "engine 25.0 or later"), ("", "engine ")]
+)
+def test_an_engine_that_is_too_old_is_named(tmp_path: Path, there: str, said: str) -> None:
+    """The distribution's, where its updates are switched off: Compose refuses the stack's health checks then."""
+    fake_program(tmp_path / "bin", "docker", f"case $1 in version) echo {there} ;; compose) echo 2.24.6+ds1 ;; esac")
+    lines = execute(server_docker.engine("25.0", "2.20"), path=tmp_path / "bin").stdout.splitlines()
+    assert lines[-2:] == [said, "compose 2.20 or later"]
+
+
 def test_a_key_with_another_fingerprint_never_gets_there(tmp_path: Path) -> None:
     fake_program(tmp_path / "bin", "curl", 'while [ "$1" != -o ]; do shift; done; echo key >"$2"')
     fake_program(tmp_path / "bin", "gpg", "echo pub:x; echo fpr:::::::::BAD:; echo sub:x; echo fpr:::::::::GOOD:")
     file = tmp_path / "key.asc"
-    done = execute(server.fetch_key("https://x", str(file), "GOOD"), path=tmp_path / "bin")
-    assert (done.returncode, done.stdout, file.exists()) == (server.KEY_DIFFERS, "BAD\n", False)
-    done = execute(server.fetch_key("https://x", str(file), "BAD"), path=tmp_path / "bin")
+    done = execute(server_docker.fetch_key("https://x", str(file), "GOOD"), path=tmp_path / "bin")
+    assert (done.returncode, done.stdout, file.exists()) == (server_docker.KEY_DIFFERS, "BAD\n", False)
+    done = execute(server_docker.fetch_key("https://x", str(file), "BAD"), path=tmp_path / "bin")
     assert (done.returncode, file.exists()) == (0, True)
 
 
@@ -299,8 +309,8 @@ def test_settings_that_docker_refuses_are_taken_back(tmp_path: Path) -> None:
     file = tmp_path / "daemon.json"
     file.write_text("new")
     (tmp_path / "daemon.json.before").write_text("old")
-    done = execute(server.restart_engine(str(file), wait=1), path=tmp_path / "bin")
-    assert (done.returncode, done.stdout, file.read_text()) == (server.REFUSED, "bad key\n", "old")
+    done = execute(server_docker.restart_engine(str(file), wait=1), path=tmp_path / "bin")
+    assert (done.returncode, done.stdout, file.read_text()) == (server_docker.REFUSED, "bad key\n", "old")
 
 
 def test_swap_that_is_there_is_enough(tmp_path: Path) -> None:

@@ -128,6 +128,16 @@ def test_a_second_login_that_fails_closes_nothing() -> None:
     assert world.made == []
 
 
+def test_the_timer_runs_before_anything_is_changed() -> None:
+    """A client that dies at any moment leaves a host that takes the change back."""
+    world = World("sshd")
+    world.setup()
+    (written,) = [n for n, entry in enumerate(world.host.transcript) if entry.startswith("write ")]
+    timer, loaded = world.host.transcript[written - 1], world.host.transcript[written + 1]
+    assert "systemd-run --quiet" in timer and " fleet-return-sshd 10 " in timer
+    assert "sshd -t && systemctl try-reload-or-restart ssh.service" in loaded
+
+
 def test_a_change_that_locks_out_is_taken_back() -> None:
     world = World("sshd", "firewall")
     # Until it is taken back nobody gets in.
@@ -137,9 +147,26 @@ def test_a_change_that_locks_out_is_taken_back() -> None:
     assert world.made == ["sshd", "put back"]
 
 
+def test_a_connection_that_a_reloading_sshd_lets_go_is_no_lockout() -> None:
+    world = World("sshd")
+    lost = [HostUnreachable("no banner")]
+    second = world.second
+
+    def flaky() -> FakeHost:
+        if world.made and lost:
+            return FakeHost({"*": lost.pop()})
+        return second()
+
+    world.second = flaky  # type: ignore[method-assign]
+    assert world.setup().changed == ("sshd",)
+    assert (lost, world.made) == ([], ["sshd"])
+
+
 def test_a_lockout_that_stays_is_said_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*_: object, **__: object) -> None:
-        raise FlotteqError("waited")
+    def never(check: Callable[[], Any], **_: object) -> Any:
+        if check.__name__ == "gets_in":
+            raise FlotteqError("waited")
+        return check()
 
     monkeypatch.setattr(setup, "wait_until", never)
     world = World("firewall")
