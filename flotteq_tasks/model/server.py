@@ -17,7 +17,7 @@ class ServerSettings:
     __pydantic_config__ = FORBID_UNKNOWN
 
     docker: Literal["distribution", "docker"] = "distribution"
-    docker_url: str = "https://download.docker.com/linux"
+    docker_url: str = ""
     docker_fingerprint: str = "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
     keys: tuple[str, ...] = ()
     root_login: bool = False

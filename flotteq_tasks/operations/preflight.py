@@ -59,9 +59,9 @@ def engine_problems(facts: Facts) -> list[Problem]:
     if _numbers(facts.engine_version) < MINIMUM_ENGINE:
         problems.append(
             Problem(
-                f"Docker Engine {facts.engine_version} is older than {_dotted(MINIMUM_ENGINE)}: checks are slower",
-                "upgrade Docker Engine on the host",
-                fatal=False,
+                f"Docker Engine {facts.engine_version} is older than {_dotted(MINIMUM_ENGINE)}: it cannot run "
+                "checks more often while a container starts, and Compose refuses the stack",
+                "upgrade Docker Engine on the host; inv server.setup takes the newest of its packages",
             )
         )
     if not facts.compose_version:

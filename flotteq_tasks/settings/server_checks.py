@@ -36,7 +36,9 @@ def check_server(settings: Settings) -> Iterator[Finding]:
         yield ("server", "confirm"), f"{server.confirm} is less than {_SHORTEST_CONFIRM}: a login needs some seconds"
     if not re.fullmatch(r"[0-9A-F]{40}", server.docker_fingerprint):
         yield ("server", "docker_fingerprint"), "is no fingerprint: 40 of 0-9 and A-F, without spaces"
-    if not re.fullmatch(r"https://[A-Za-z0-9./:_-]+[A-Za-z0-9]", server.docker_url):
+    if server.docker == "docker" and not server.docker_url:
+        yield ("server", "docker_url"), "is empty: the repository of Docker's packages, which its manual names"
+    if server.docker_url and not re.fullmatch(r"https://[A-Za-z0-9./:_-]+[A-Za-z0-9]", server.docker_url):
         yield ("server", "docker_url"), f'"{server.docker_url}" is no https URL'
 
 

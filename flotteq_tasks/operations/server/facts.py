@@ -94,7 +94,7 @@ def _refusals(settings: Settings, facts: ServerFacts) -> Iterator[tuple[str, str
     if server.docker == "distribution" and not PACKAGES[facts.distribution]:
         yield (
             f"{facts.distribution} has no Compose v2 in its packages",
-            f'server.docker = "docker" in flotteq.toml takes Docker from {server.docker_url}',
+            'server.docker = "docker" in flotteq.toml, and server.docker_url: where Docker has its packages',
         )
     wrong = {"docker.io": "docker", "docker-ce": "distribution"}.get(facts.engine)
     if wrong == server.docker:

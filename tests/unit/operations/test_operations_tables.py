@@ -69,9 +69,9 @@ def test_each_problem_is_one_sentence_and_has_a_fix(changes: dict[str, object], 
     assert found[0].fix
 
 
-def test_an_engine_that_is_only_old_does_not_stop_a_deploy() -> None:
+def test_an_engine_that_compose_would_refuse_stops_a_deploy() -> None:
     found = preflight.check_host(fleet(), _facts(engine_version="24.0.9"), now=1000.0)
-    assert [one.fatal for one in found] == [False]
+    assert [one.fatal for one in found] == [True]
     assert found[0].what.startswith("Docker Engine 24.0.9 is older than 25.0: ")
 
 

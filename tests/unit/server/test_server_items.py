@@ -131,11 +131,11 @@ def test_what_locks_out_comes_last_and_docker_is_configured_before_it_is_install
 
 
 def test_dockers_repository_is_checked_by_its_fingerprint() -> None:
-    wanted = settings(docker="docker")
+    wanted = settings(docker="docker", docker_url="https://packages.example/linux")
     found = {one.name: one for one in items(wanted, FACTS)}
     assert "docker-ce installed\n" in found["packages"].wanted and "docker.io" not in found["packages"].wanted
     (text,) = found["repository"].files.values()
-    assert "URIs: https://download.docker.com/linux/debian\nSuites: trixie\n" in text.content
+    assert "URIs: https://packages.example/linux/debian\nSuites: trixie\n" in text.content
     assert wanted.server.docker_fingerprint in found["repository"].before.argv()
 
 

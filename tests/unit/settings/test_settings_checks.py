@@ -50,6 +50,7 @@ from flotteq_tasks.settings.checks import check
         ("[secrets]", "[server]\nssh_rate = 0\n[secrets]", "server.ssh_rate: 0 is less than 1"),
         ("[secrets]", '[server]\ntrusted_interfaces = ["wg0; accept"]\n[secrets]', 'server.trusted_interfaces: "wg0; accept" is no name of a network interface: ip -brief link'),
         ("[secrets]", '[server]\ndocker_fingerprint = "abc"\n[secrets]', "server.docker_fingerprint: is no fingerprint: 40 of 0-9 and A-F, without spaces"),
+        ("[secrets]", '[server]\ndocker = "docker"\n[secrets]', "server.docker_url: is empty: the repository of Docker's packages, which its manual names"),
         ("[secrets]", '[server]\ndocker_url = "http://x"\n[secrets]', 'server.docker_url: "http://x" is no https URL'),
         ("[secrets]", "[edge.timeouts]\nread = 0\n[secrets]", "edge.timeouts.read: 0 is less than 1"),
         ("[secrets]", "[edge.timeouts]\nkeepalive = 3\n[secrets]", "edge.timeouts.keepalive: 3 is less than edge.timeouts.keepalive_min, 5"),
