@@ -77,7 +77,11 @@ def test_each_fault_is_found(audited: tuple[Edge, Settings]) -> None:
         swap("servers/frontend-client.conf", "location ~ /\\.(?!well-known/)", "location = /nowhere")
         swap("servers/backend.conf", "limit_req zone=limit_login burst=5 nodelay;", "")
         swap("http/limits.conf", "zone=limit_api:10m rate=2r/s", "zone=limit_api:10m rate=9000r/s")
-        swap("servers/frontend-client.conf", "limit_conn connections_assets 500;", "limit_conn connections_assets 1;")
+        # Not by open requests: whether two of them meet is chance.
+        zone = "limit_req_zone $binary_remote_addr zone=page:1m rate=1r/s;"
+        swap("http/limits.conf", "limit_req_status 429;", f"{zone}\nlimit_req_status 429;")
+        page = "limit_req zone=page burst=9 nodelay;"
+        swap("servers/frontend-client.conf", "limit_conn connections_assets 500;", page)
 
     serve(edge, settings, spoil)
     found = {(name, domain) for name, domain, _ in findings(audit_edge(settings, limits=True))}
