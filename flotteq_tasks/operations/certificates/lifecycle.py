@@ -291,7 +291,10 @@ class Certificates:
             content = path.read_bytes()
         except OSError as error:
             raise SettingsError(f"[acme] ca_file: {path}: {error.strerror or error}") from error
-        self.host.write(f"{self.directory}/certbot/conf/acme-ca.pem", File(content))
+        place = f"{self.directory}/certbot/conf/acme-ca.pem"
+        # What is there belongs to certbot's user since a deploy.
+        if self.host.read(place) != content:
+            self.host.write(place, File(content))
 
     def _ready(self, *, allow_partial: bool) -> list[str]:
         found = preflight.check(self.host, self.settings, self.names, self.clock)
