@@ -12,7 +12,6 @@ from flotteq_tasks.operations.sandbox.images import Images
 
 pytestmark = pytest.mark.stack
 
-APP = DOMAINS["frontend-client"]
 # The sandbox's certificate authority has no list of revoked certificates.
 SANDBOX = {"cert_revocation"}
 SCAN = "/observatory/node_modules/@mdn/mdn-http-observatory/src/scan.js"
@@ -26,8 +25,7 @@ def grade(stack: Stack, sandbox_images: Images, say: Callable[[str], None]) -> G
 
 
 @pytest.mark.timeout(900)
-def test_testssl_gives_its_best_grade_to_an_api_and_to_a_page(grade: Graders) -> None:
-    """Two of the five: all have one set of TLS settings, each takes two minutes, and sslyze asks every one of them."""
+def test_testssl_gives_its_best_grade_to_every_name(grade: Graders) -> None:
     words = 'testssl --quiet --color 0 --add-ca /ca.pem --ip "$1" --jsonfile /tmp/found "$2" >&2; cat /tmp/found'
 
     def ask(domain: str) -> list[dict[str, str]]:
@@ -35,8 +33,8 @@ def test_testssl_gives_its_best_grade_to_an_api_and_to_a_page(grade: Graders) ->
         found: list[dict[str, str]] = json.loads(done.stdout)
         return found
 
-    with ThreadPoolExecutor() as pool:
-        for domain, found in zip((API, APP), pool.map(ask, (API, APP)), strict=True):
+    with ThreadPoolExecutor(len(DOMAINS)) as pool:
+        for domain, found in zip(DOMAINS.values(), pool.map(ask, DOMAINS.values()), strict=True):
             grades = [one["finding"] for one in found if one["id"] == "overall_grade"]
             severe = [
                 f"{one['id']}: {one['finding']}"
