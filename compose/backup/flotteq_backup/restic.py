@@ -176,11 +176,9 @@ class Restic:
 
         Raises:
             Failed, NotVerified: as of ``relay``.
-        """  # fmt: skip
-        relay(
-            self._words("dump", snapshot, path), consumer, gate, environment={**self.environment, **environment},
-            watch=watch,
-        )  # fmt: skip
+        """
+        words, variables = self._words("dump", snapshot, path), {**self.environment, **environment}
+        relay(words, consumer, gate, environment=variables, watch=watch)
 
     def _read_to(self, sink: IO[bytes], snapshot: str, path: str, *, archive: bool, limit: float) -> tuple[str, int]:
         words = self._words("dump", *(["--archive", "tar"] if archive else []), snapshot, path)
