@@ -138,11 +138,11 @@ class Found:
     gone: list[Item]
 
 
-def sweep(site: Site, stock: Found, first: Sequence[Command] = (), seconds: float = 0) -> list[Item]:
+def sweep(site: Site, stock: Found, beside: Sequence[Command] = (), seconds: float = 0) -> list[Item]:
     """Remove under a lock that the caller holds; return what went.
 
     Args:
-        first: commands before, in the same round trip.
+        beside: commands that run side by side with it, in the same round trip.
         seconds: how long they may take.
     """
     settings = site.settings
@@ -157,7 +157,7 @@ def sweep(site: Site, stock: Found, first: Sequence[Command] = (), seconds: floa
     )
     references = _references(stock.images)
     images = [scripts.remove_images(references)] if references else []
-    site.host.run_all([*first, tidy, *images], timeout=seconds + 300)
+    site.host.run_all([*beside, tidy, *images], timeout=seconds + 300, together=True)
     return stock.gone
 
 

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from flotteq_tasks.commands import rollout
-from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.commands.shell import Command, chain
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.model.events import StepNote
@@ -242,12 +242,13 @@ class Rollout:
         try:
             with self.report.step("clean up") as note:
                 # A WebSocket may last as long as the drain time: the release is live meanwhile.
-                first = [
-                    rollout.keep_edge_of(str(self.settings.directory), self.release.id),
+                order = [
                     *edge_files.drain_commands(self.site, self.workers),
                     *self.engine.retirement(self.old),
                     *self.leave(),
                 ]
+                keep = rollout.keep_edge_of(str(self.settings.directory), self.release.id)
+                first = [keep, *([chain(*order)] if order else [])]
                 if pitr.is_left(self.site, self.facts):
                     pitr.remove(self.site)
                 seconds = self.settings.deploy.drain

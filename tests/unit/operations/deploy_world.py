@@ -69,7 +69,7 @@ class World:
                 re.compile(r'rm -rf ("\$1/state/)?edge\.before'): self._forget_edge,
                 re.compile(r'rm -f "\$1/state/current\.json"'): self._forget_record,
                 re.compile("kill -HUP"): self._reload,
-                re.compile("^engine retire "): self._retire,
+                re.compile(r"(^|&& )engine retire "): self._retire,
                 re.compile("readlink current"): "rel-1\n",
                 re.compile("pg_tables"): "3\n",
                 re.compile("pg_dump"): "2048\n",
@@ -119,7 +119,7 @@ class World:
         return "written\n"
 
     def _retire(self, command: Command, _: bytes) -> str:
-        gone = command.argv()[2:]
+        gone = command.render().partition("engine retire ")[2].partition(" &&")[0].split()
         self.instances = [one for one in self.instances if one.id not in gone]
         return ""
 

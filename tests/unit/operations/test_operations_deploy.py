@@ -105,7 +105,7 @@ def test_old_containers_serve_until_the_new_ones_are_healthy_and_asked(world: Wo
     entries = world.host.transcript
     reload = next(index for index, entry in enumerate(entries) if "kill -HUP" in entry)
     assert [entries.index(f"engine {name}") < reload for name in ("start_beside", "ask")] == [True, True]
-    assert next(at for at, entry in enumerate(entries) if entry.startswith("engine retire")) > reload
+    assert next(at for at, entry in enumerate(entries) if "engine retire" in entry) > reload
 
 
 def test_files_that_nginx_refuses_take_no_old_ones_place(world: World) -> None:
@@ -139,7 +139,7 @@ def test_the_same_version_again_changes_nothing(world: World) -> None:
     assert (done.already, done.changed) == (True, ())
     assert (world.instances, world.serving) == before
     new = world.host.transcript[entries:]
-    assert not [entry for entry in new if entry in ("engine activate", "engine retire") or "kill -HUP" in entry]
+    assert not [entry for entry in new if entry == "engine activate" or "engine retire" in entry or "kill -HUP" in entry]
 
 
 def test_the_same_version_with_another_file_makes_the_file_live(world: World) -> None:
@@ -323,7 +323,7 @@ def test_a_rehearsal_names_what_every_step_would_run_and_runs_nothing_of_it(worl
         "files", "backup", "migrations", "containers", "checks", "switch", "record", "clean up",
     ]  # fmt: skip
     assert any("--scale=core=4 --scale=web-app=3 core web-app" in text for _, text in found)
-    assert found[-2][1].startswith("engine retire id-core-1 id-core-2 id-web-app-1")
+    assert "engine retire id-core-1 id-core-2 id-web-app-1" in found[-2][1]
     tried = {path for path in world.host.files if path.startswith(f"{HOME}/state/edge.plan/")}
     assert (world.served, world.recorded) == (OLD, "v1")
     assert set(world.host.files) - tried == set(before), "what nginx judges is removed by the command that asks it"
