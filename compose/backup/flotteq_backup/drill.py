@@ -26,6 +26,7 @@ _QUICK = (
     "listen_addresses=", f"unix_socket_directories={SOCKET}", "fsync=off", "full_page_writes=off", "autovacuum=off",
     "synchronous_commit=off", "wal_level=minimal", "max_wal_senders=0", "shared_buffers=64MB",
     "maintenance_work_mem=64MB", "max_wal_size=2GB", "dynamic_shared_memory_type=mmap", "jit=off",
+    "max_connections=20", "max_locks_per_transaction=2048",
 )  # fmt: skip
 _START_LIMIT = 60
 
@@ -42,7 +43,7 @@ def drill(settings: Settings, store: Restic, document: dict[str, Any], place: Pa
         if "db" in document["parts"]:
             with _server(here, settings.user) as socket:
                 own = dataclasses.replace(settings, server=socket)
-                rows = Beside(own, store, document, "drill", thorough=True).make()["rows"]
+                rows = Beside(own, store, document, "drill", trial=True).make()["rows"]
         for part in sorted(set(document["parts"]) - {"db"}):
             with say.step(part) as note:
                 target = here / part

@@ -55,7 +55,8 @@ class Beside:
         document: the set's manifest.
         target: its name; dropped when anything is not as it must be.
         dump: the dump, where there is one already; otherwise it comes from the repository.
-        thorough: also look for each row in each index.
+        trial: the server is there for this alone: it is filled in one transaction, which its log then leaves out, and
+            each row is looked for in each index.
     """
 
     def __init__(
@@ -66,11 +67,11 @@ class Beside:
         target: str,
         *,
         dump: Path | None = None,
-        thorough: bool = False,
+        trial: bool = False,
     ) -> None:
         self.settings, self.store, self.document, self.target = settings, store, document, target
         self.one = document["parts"]["db"]
-        self.dump, self.thorough = dump, thorough
+        self.dump, self.trial = dump, trial
 
     def make(self) -> dict[str, Any]:
         """Restore and compare; return its name and what is in it.
@@ -119,13 +120,13 @@ class Beside:
                 note.text = self.target
         with say.step("compare with the manifest") as note, postgres.Session(settings, self.target) as session:
             session.ask("analyze")
-            found = postgres.contents(session)
+            found = postgres.contents(session, self.one["facts"].get("hashed", postgres.BY_TEXT))
             wrong = postgres.differences(self.one["facts"], found)
             if wrong:
                 raise NotVerified(f"the restored database is not the one of the manifest: {'; '.join(wrong[:5])}")
             note.text = f"{len(found['tables'])} tables alike"
         with say.step("check the indexes") as note:
-            note.text = postgres.check_indexes(settings, self.target, rows=self.thorough)
+            note.text = postgres.check_indexes(settings, self.target, rows=self.trial)
         return found
 
     def _create(self, admin: postgres.Session) -> None:
@@ -136,7 +137,7 @@ class Beside:
         """From the repository into the database: the dump takes no room on the disk and no time of its own."""
         self._create(admin)
         gate = Gate(floor=0, stall=self.settings.stall, limit=self.settings.limit, sha256=self.one["sha256"])
-        words = postgres.restore_words(self.settings, self.target, None)
+        words = postgres.restore_words(self.settings, self.target, None, whole=self.trial)
         snapshot, path = self.one["snapshot"], self.one["path"]
         try:
             self.store.pour(snapshot, path, words, gate, environment=postgres.FILLING, watch=self._leave_room)

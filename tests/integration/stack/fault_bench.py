@@ -36,6 +36,22 @@ alter table a owner to other; grant select on b to other;
 LARGE = "create table c as select gen_random_bytes(1024) from generate_series(1, 16384)"
 
 
+# A table with what a type may make of the same value, and changes of which each has to be seen.
+VALUES = """
+create type mood as enum ('calm', 'busy');
+create table v (id int, n numeric, big bigint, f float8, t text, c char(4), d jsonb, j json, b bytea, m mood, a int[]);
+insert into v values (1, 1.0, 1, 0.0, 'x', 'a', '{"k": 1.0}', '{"k": 1}', '\\x00', 'calm', '{1}'),
+  (2, 2.0, 2, 1.5, 'y', 'b', '{"k": 2}', '{"k": 2}', '\\x01', 'busy', '{2}'), (3);
+"""
+CHANGES = (
+    "set n = 1.00 where id = 1", "set big = 0 where id = 1", "set f = '-0' where id = 1", "set t = 'X' where id = 1",
+    "set t = '' where id = 3", "set a = '{}' where id = 3", """set d = '{"k": 1.00}' where id = 1""",
+    """set j = '{"k":1}' where id = 1""", "set b = '\\x0000' where id = 1", "set m = 'busy' where id = 1",
+    "set t = c, c = t where id < 3", "set n = 3 - n where id < 3",
+    "set big = 3 - big where id < 3", "set t = case id when 1 then 'y' else 'x' end where id < 3",
+)  # fmt: skip
+
+
 # A repository's key costs whoever opens it half a second, as measured when it is made: on a slow machine it is cheap.
 CHEAP_KEY = """
 case "$*" in *init*) ;; *) exec REAL "$@" ;; esac

@@ -1,5 +1,6 @@
 """What goes wrong around a restore is refused in one sentence, and the database that was being filled is gone."""
 
+import copy
 import hashlib
 import shutil
 import sys
@@ -78,7 +79,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         process, "run", lambda words, **_: "pg_dump (PostgreSQL) 15.18" if words[0] == "pg_dump" else ""
     )
     monkeypatch.setattr(Session, "available", ("plpgsql", "postgis"))
-    monkeypatch.setattr(postgres, "contents", lambda _: FACTS)
+    monkeypatch.setattr(postgres, "contents", lambda *_: FACTS)
     return Session.said
 
 
@@ -134,10 +135,22 @@ def test_a_dump_that_comes_as_a_stream_needs_no_room(
 def test_a_dump_that_fills_half_of_it_is_seen_and_gone(
     tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, rows: list[Any], sentence: str
 ) -> None:
-    monkeypatch.setattr(postgres, "contents", lambda _: {**FACTS, "tables": {"public.a": rows}})
+    monkeypatch.setattr(postgres, "contents", lambda *_: {**FACTS, "tables": {"public.a": rows}})
     with pytest.raises(NotVerified, match=sentence):
         beside(tmp_path).make()
     assert dropped(said)
+
+
+@pytest.mark.parametrize(("mark", "way"), [({}, "text"), ({"hashed": "column"}, "column")])
+def test_rows_are_hashed_as_those_of_the_set_were(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, mark: dict[str, str], way: str
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(postgres, "contents", lambda *given: asked.append(given[1]) or FACTS)
+    document = copy.deepcopy(DOCUMENT)
+    document["parts"]["db"]["facts"].update(mark)
+    restore.Beside(Settings(name="fleet-test", place=tmp_path, jobs=2), Store(DUMP), document, "new").make()
+    assert asked == [way]
 
 
 def test_a_pg_restore_that_fails_leaves_no_database(

@@ -59,7 +59,7 @@ class Session:
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     monkeypatch.setattr(backup.postgres, "Session", Session)
     monkeypatch.setattr(backup.postgres, "require_same_major", lambda _: "15.1")
-    monkeypatch.setattr(backup.postgres, "contents", lambda _: {"tables": {"public.a": [2, "7"]}, "size": 9})
+    monkeypatch.setattr(backup.postgres, "contents", lambda *_: {"tables": {"public.a": [2, "7"]}, "size": 9})
     made = Program(Settings(name="fleet-test", place=tmp_path, state=tmp_path))
     made.store = Store()
     made.settings.repository.mkdir()
@@ -87,7 +87,7 @@ def test_a_repository_is_made_where_there_is_none(program: Program) -> None:
 
 
 def test_of_a_database_without_a_table_there_is_no_set(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup.postgres, "contents", lambda _: {"tables": {}, "size": 9})
+    monkeypatch.setattr(backup.postgres, "contents", lambda *_: {"tables": {}, "size": 9})
     assert program.run(given()) == {"id": "", "parts": {}}
     assert program.ledger.sets() == {}
 

@@ -10,6 +10,7 @@ import pytest
 from flotteq_backup import postgres
 from flotteq_backup.errors import Busy
 from flotteq_backup.ledger import Ledger, alone
+from flotteq_backup.settings import Settings
 
 from flotteq_tasks.model.backup import Away, joined, promises, read_everything, read_ledger
 
@@ -63,6 +64,17 @@ def test_a_sequence_that_went_on_during_the_dump_is_no_difference() -> None:
 def test_names_and_texts_are_quoted(name: str) -> None:
     assert postgres.ident(name) == '"' + name.replace('"', '""') + '"'
     assert postgres.text(name) == "'" + name.replace("'", "''") + "'"
+
+
+def test_a_database_is_filled_from_standard_input_or_by_several_from_a_file() -> None:
+    settings = Settings(name="fleet", jobs=3)
+    common = (
+        f"pg_restore --exit-on-error --no-owner --no-acl --role={settings.user} --no-password "
+        f"--host {settings.server} --username {settings.user} --dbname new"
+    ).split()
+    assert postgres.restore_words(settings, "new", None) == common
+    assert postgres.restore_words(settings, "new", Path("/a.dump")) == [*common, "--jobs=3", "/a.dump"]
+    assert postgres.restore_words(settings, "new", None, whole=True) == [*common, "--single-transaction"]
 
 
 def written(path: Path, *events: dict[str, Any]) -> Ledger:
