@@ -1,17 +1,21 @@
 """How sets of backups look."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.backup import PARTS, BackupSet, Promise
 from flotteq_tasks.model.recovery import Window
-from flotteq_tasks.operations.backup.escrow import Written
-from flotteq_tasks.operations.backup.pitr import Checked
-from flotteq_tasks.operations.schedule import Scheduled
+
+if TYPE_CHECKING:
+    from flotteq_tasks.operations.backup.escrow import Written
+    from flotteq_tasks.operations.backup.pitr import Checked
+    from flotteq_tasks.operations.schedule import Scheduled
 
 
 def show_taken(console: Console, found: BackupSet) -> None:

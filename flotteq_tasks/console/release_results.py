@@ -1,15 +1,21 @@
 """How releases and the audit log look."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.table import duration, size
-from flotteq_tasks.operations.history import Entry
-from flotteq_tasks.operations.interrupted import Progress
-from flotteq_tasks.operations.plan import Plan
-from flotteq_tasks.operations.releases import Difference, Listed, brief
-from flotteq_tasks.operations.retention import Item, Usage
+from flotteq_tasks.operations.releases import brief
+
+if TYPE_CHECKING:
+    from flotteq_tasks.operations.history import Entry
+    from flotteq_tasks.operations.interrupted import Progress
+    from flotteq_tasks.operations.plan import Plan
+    from flotteq_tasks.operations.releases import Difference, Listed
+    from flotteq_tasks.operations.retention import Item, Usage
 
 # Columns of a terminal from which the ids of releases fit, too.
 WIDE = 110

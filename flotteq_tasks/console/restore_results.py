@@ -1,16 +1,21 @@
 """What a restore asks and what it did."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.backup import BackupSet
 from flotteq_tasks.operations.backup.pitr import Moment
-from flotteq_tasks.operations.backup.restore import Preview
-from flotteq_tasks.operations.backup.swap import Restored
-from flotteq_tasks.operations.backup.trees import Exchanged
-from flotteq_tasks.operations.backup.volumes import Volume
+
+if TYPE_CHECKING:
+    from flotteq_tasks.operations.backup.restore import Preview
+    from flotteq_tasks.operations.backup.swap import Restored
+    from flotteq_tasks.operations.backup.trees import Exchanged
+    from flotteq_tasks.operations.backup.volumes import Volume
 
 SHOWN = 10
 

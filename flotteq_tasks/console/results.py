@@ -1,23 +1,27 @@
 """How results look: a table or a line for people, one document with --json."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flotteq_tasks.console.console import Console
 from flotteq_tasks.console.summary import summarize_result
 from flotteq_tasks.console.table import duration, size
 from flotteq_tasks.model.facts import Facts
-from flotteq_tasks.operations.audit import Check
-from flotteq_tasks.operations.certificates import Overview
-from flotteq_tasks.operations.control import Volume
-from flotteq_tasks.operations.deploy import Deployed
-from flotteq_tasks.operations.doctor import Finding
-from flotteq_tasks.operations.edge_limits import LimitsReport
-from flotteq_tasks.operations.lock import LockState
-from flotteq_tasks.operations.migrating import Migrated
-from flotteq_tasks.operations.secret_tasks import SecretStatus
-from flotteq_tasks.operations.status import ServiceStatus, Status
+
+if TYPE_CHECKING:
+    from flotteq_tasks.operations.audit import Check
+    from flotteq_tasks.operations.certificates import Overview
+    from flotteq_tasks.operations.control import Volume
+    from flotteq_tasks.operations.deploy import Deployed
+    from flotteq_tasks.operations.doctor import Finding
+    from flotteq_tasks.operations.edge_limits import LimitsReport
+    from flotteq_tasks.operations.lock import LockState
+    from flotteq_tasks.operations.migrating import Migrated
+    from flotteq_tasks.operations.secret_tasks import SecretStatus
+    from flotteq_tasks.operations.status import ServiceStatus, Status
 
 
 def show_deployed(console: Console, done: Deployed) -> None:

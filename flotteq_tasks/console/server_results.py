@@ -1,10 +1,15 @@
 """What a host has and lacks, and what a setup changed."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from flotteq_tasks.console.console import Console
-from flotteq_tasks.operations.server import Prepared, State
+
+if TYPE_CHECKING:
+    from flotteq_tasks.operations.server import Prepared, State
 
 
 def show_server(console: Console, states: Sequence[State], *, changes: bool = False) -> None:

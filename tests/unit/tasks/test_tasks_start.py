@@ -57,6 +57,13 @@ def test_the_package_alone_does_not_even_load_invoke() -> None:
     assert done.stdout == "False\n"
 
 
+def test_showing_a_result_loads_no_operation_that_did_not_make_it() -> None:
+    """A task that reads a lock must not pay for certificates and audits."""
+    code = "import sys, flotteq_tasks.console.results; print([n for n in sys.modules if '.operations.' in n])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 def test_another_repository_can_take_the_namespace() -> None:
     import flotteq_tasks
 
