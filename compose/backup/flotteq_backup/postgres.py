@@ -34,7 +34,8 @@ and not exists (select from pg_depend d where d.objid = c.oid and d.classid = 'p
 # How the rows of a set are hashed; its manifest says it. A manifest that does not is from before there were two ways.
 BY_TEXT, BY_COLUMN = "text", "column"
 _HASHES = {
-    # Postgres quotes what is in a row as it writes the row's text: that takes longer than all the rest.
+    # Postgres quotes what is in a row as it writes the row's text: that takes longer than all the rest. And of a table
+    # that has a column "t" this is that column alone; it stays as it was for the sets that were taken so.
     BY_TEXT: "hashtextextended(t::text, 0)",
     # A row's hash adds up those of its columns: the sum over the rows would not see two values that changed places.
     BY_COLUMN: "hashtextextended(hash_record_extended(row(COLUMNS), 0)::text, 0)",

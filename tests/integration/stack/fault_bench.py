@@ -41,7 +41,8 @@ VALUES = """
 create type mood as enum ('calm', 'busy');
 create table v (id int, n numeric, big bigint, f float8, t text, c char(4), d jsonb, j json, b bytea, m mood, a int[]);
 insert into v values (1, 1.0, 1, 0.0, 'x', 'a', '{"k": 1.0}', '{"k": 1}', '\\x00', 'calm', '{1}'),
-  (2, 2.0, 2, 1.5, 'y', 'b', '{"k": 2}', '{"k": 2}', '\\x01', 'busy', '{2}'), (3);
+  (2, 2.0, 2, 1.5, 'y', 'b', '{"k": 2}', '{"k": 2}', '\\x01', 'busy', '{2}');
+insert into v (id) values (3);
 """
 CHANGES = (
     "set n = 1.00 where id = 1", "set big = 0 where id = 1", "set f = '-0' where id = 1", "set t = 'X' where id = 1",
