@@ -11,6 +11,8 @@ from flotteq_backup.errors import Failed
 
 LIMIT = 600
 PACE = 0.25
+# Seconds of an interrupted program to end by itself.
+GRACE = 5
 
 
 def run(
@@ -25,11 +27,11 @@ def run(
     """Run a program to its end and return its standard output.
 
     Args:
-        limit: seconds; afterwards its whole process group is killed.
+        limit: seconds; afterwards its whole process group is stopped.
         text: its standard input.
         good: exit codes that are no failure.
         environment: more variables for it.
-        watch: is called four times a second; when it raises, the program is killed.
+        watch: is called four times a second; when it raises, the program is stopped.
 
     Raises:
         Failed: another exit code, or the limit; the details are the program's last words.
@@ -53,7 +55,7 @@ def run(
             if watch:
                 watch()
     except BaseException:
-        kill(process)
+        stop(process)
         raise
     if process.returncode not in good:
         # pg_amcheck says what it found on its standard output.
@@ -62,12 +64,12 @@ def run(
 
 
 def _late(process: "subprocess.Popen[bytes]", program: str, limit: float) -> Failed:
-    """Kill a program whose time is over; what it said until then may be why: restic tries again for a long time."""
-    kill(process)
+    """Stop a program whose time is over; what it said until then may be why: restic tries again for a long time."""
+    stop(process)
     said = b""
     with contextlib.suppress(subprocess.TimeoutExpired):
         said = process.communicate(timeout=5)[1]
-    return _error(f"{program} did not end within {limit:g} s and was killed", said.decode(errors="replace"))
+    return _error(f"{program} did not end within {limit:g} s and was stopped", said.decode(errors="replace"))
 
 
 def failed(program: str, code: int, said: str) -> Failed:
@@ -81,6 +83,16 @@ def _error(what: str, said: str) -> Failed:
     reason = next((line for line in lines if "already locked" in line), lines[-1] if lines else "")
     last = f": {reason.strip()}" if reason else ""
     return Failed(f"{what}{last}", details="\n".join(lines))
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Interrupt a process with all that it started, and kill what does not end: restic takes its lock away before."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE)
+    kill(process)
 
 
 def kill(process: "subprocess.Popen[bytes]") -> None:

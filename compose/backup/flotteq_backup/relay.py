@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from flotteq_backup.errors import Failed, NotVerified
-from flotteq_backup.process import PACE, failed, kill
+from flotteq_backup.process import PACE, failed, kill, stop
 
 PIECE = 1 << 20
 ABORT_LIMIT = 20.0
@@ -138,7 +138,7 @@ class _Relay:
             self._pump()
             self._check()
         except BaseException:
-            kill(self.source)
+            stop(self.source)
             self._abort()
             raise
         self._close()

@@ -187,7 +187,7 @@ class Restic:
             env={**os.environ, **self.environment},
         )  # fmt: skip
         assert reader.stdout and reader.stderr  # noqa: S101
-        clock = threading.Timer(limit, process.kill, [reader])
+        clock = threading.Timer(limit, process.stop, [reader])
         clock.start()
         try:
             digest, size = hashlib.sha256(), 0
@@ -199,7 +199,7 @@ class Restic:
             code = reader.wait()
         finally:
             clock.cancel()
-            process.kill(reader)
+            process.stop(reader)
         if code != 0:
             raise process.failed("restic", code, said)
         return digest.hexdigest(), size

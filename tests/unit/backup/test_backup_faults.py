@@ -291,9 +291,9 @@ def test_a_program_that_is_watched_ends_when_the_watch_says_so() -> None:
     assert process.run(["cat"], text="said once", watch=lambda: None) == "said once"
 
 
-def test_a_program_whose_time_is_over_is_killed_and_its_last_words_are_the_reason() -> None:
+def test_a_program_whose_time_is_over_is_stopped_and_its_last_words_are_the_reason() -> None:
     words = ["sh", "-c", "echo 'retrying: the bucket does not exist' >&2; sleep 30"]
-    with pytest.raises(Failed, match="sh did not end within 1 s and was killed: retrying: the bucket does not exist"):
+    with pytest.raises(Failed, match="sh did not end within 1 s and was stopped: retrying: the bucket does not exist"):
         process.run(words, limit=1)
 
 

@@ -55,6 +55,19 @@ def test_a_watch_that_raises_stops_both(tmp_path: Path) -> None:
     assert not (tmp_path / "snapshot").exists()
 
 
+def test_a_producer_that_is_stopped_may_take_its_lock_away(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    body = (
+        "import signal, pathlib\n"
+        f"signal.signal(signal.SIGINT, lambda *_: (pathlib.Path({str(lock)!r}).unlink(), os._exit(130)))\n"
+        "while True: os.write(1, b'no dump at all'); time.sleep(0.01)"
+    )
+    with pytest.raises(Failed, match="was stopped"):
+        send(body, tmp_path, gate=replace(GATE, limit=1))
+    assert not lock.exists()
+
+
 def test_both_have_the_variables_that_were_given(tmp_path: Path) -> None:
     show = "import os, sys; sys.stdout.write('PGDMP' + os.environ['FLEET'] * 9)"
     take = "import os, sys; sys.stdin.read(); print(os.environ['FLEET'])"
