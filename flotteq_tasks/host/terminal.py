@@ -29,18 +29,19 @@ def attach(channel: paramiko.Channel, text: str) -> int:
             size = os.get_terminal_size(_STDIN)
             channel.get_pty(os.environ.get("TERM", "xterm"), size.columns, size.lines)
         channel.exec_command(text)
-        resized = stack.enter_context(_resizes())
+        resized = None
         if interactive:
+            resized = stack.enter_context(_resizes())
             stack.enter_context(_raw_mode())
         _shovel(channel, resized)
     return channel.recv_exit_status()
 
 
-def _shovel(channel: paramiko.Channel, resized: int) -> None:
-    watched: list[paramiko.Channel | int] = [channel, resized, _STDIN]
+def _shovel(channel: paramiko.Channel, resized: int | None) -> None:
+    watched: list[paramiko.Channel | int] = [channel, _STDIN, *([] if resized is None else [resized])]
     while True:
         ready = select.select(watched, [], [])[0]
-        if resized in ready:
+        if resized is not None and resized in ready:
             os.read(resized, _CHUNK)
             size = os.get_terminal_size(_STDIN)
             channel.resize_pty(size.columns, size.lines)
