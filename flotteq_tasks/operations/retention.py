@@ -13,6 +13,7 @@ from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import locked
 from flotteq_tasks.operations.releases import Listed, read_all, read_command
+from flotteq_tasks.operations.repair import repair
 
 JOURNAL_LINES = 20_000
 
@@ -122,6 +123,8 @@ def in_bytes(text: str) -> int:
 def prune(site: Site, variables: Mapping[str, str]) -> list[Item]:
     """Remove what retention does not keep; return what went."""
     with locked(site, holder("prune", variables)) as keeper:
+        # What puts back a deploy whose client died belongs to no recorded release: it would go.
+        repair(site, keeper)
         gone = sweep(site, found(site, site.host.run_all(look(site), timeout=180, together=True)))
         images = sum(one.kind == "image" for one in gone)
         keeper.write("prune", images=images, bytes=sum(one.size for one in gone))

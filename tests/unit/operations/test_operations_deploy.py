@@ -29,6 +29,7 @@ from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
 from flotteq_tasks.operations.plan import make_plan
 from flotteq_tasks.operations.probing import Tally
+from flotteq_tasks.operations.retention import prune
 from flotteq_tasks.rendering.nginx import render_edge
 
 OLD = {name: {image(name, "v1")} for name in ("core", "web-app")}
@@ -257,6 +258,17 @@ def test_after_a_connection_lost_at_any_entry_the_same_command_repairs_and_deplo
         if world.served != NEW or len(strays) != 3:
             wrong.append(f"entry {index}: {world.served} {strays}")
     assert wrong == []
+
+
+def test_what_takes_a_switch_back_is_used_before_it_is_pruned(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as cut:
+        cut.setattr(verification, "ask", _raiser(HostUnreachable("the client dies")))
+        cut.setattr(edge_files, "switch_back", _raiser(HostUnreachable("the client is dead")))
+        with pytest.raises(HostUnreachable):
+            _deploy(world)
+    assert world.served == NEW
+    prune(world.site, {"GITHUB_ACTOR": "ada"})
+    assert (world.served, _settled(world, FlotteqError("x"))) == (OLD, "")
 
 
 @pytest.mark.parametrize(
