@@ -109,6 +109,7 @@ class _Scaling:
         surplus = self.present[self.replicas :]
         try:
             self.site.engine.retire(surplus)
+            edge_files.forget(self.site)
             note.text = f"{len(surplus)} removed"
         except FlotteqError as error:
             # They serve nobody any more: taking the switch back would send requests to containers that may be gone.

@@ -142,7 +142,12 @@ def switch_back(site: Site) -> None:
         return
     done.check(site.host.name)
     reload_edge(site.host, site.engine.containers, drain=site.settings.deploy.drain)
-    site.host.run(rollout.forget_edge(directory))
+    forget(site)
+
+
+def forget(site: Site) -> None:
+    """Remove the set from before the switch: whoever finds one takes the switch for one that did not end."""
+    site.host.run(rollout.forget_edge(str(site.settings.directory)))
 
 
 def refresh(site: Site, facts: Facts) -> None:
@@ -159,6 +164,7 @@ def refresh(site: Site, facts: Facts) -> None:
             switch_back(site)
         raise
     drained(site, workers)
+    forget(site)
 
 
 def _upload(

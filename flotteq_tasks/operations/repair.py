@@ -3,7 +3,8 @@
 The edge's file of upstreams is the truth: whoever is named there serves. Everything is brought in line with it.
 """
 
-from flotteq_tasks.commands import rollout
+from flotteq_tasks.commands import nginx
+from flotteq_tasks.model.errors import CommandFailed
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import GOOD
 from flotteq_tasks.model.stack import STORES_WAL
@@ -63,22 +64,43 @@ def repair(site: Site, keeper: Keeper) -> Facts:
     facts = site.engine.facts()
     if not needs_repair(facts, site.settings.of_kind("rolling")):
         if facts.edge_kept:
-            site.host.run(rollout.forget_edge(str(site.settings.directory)))
+            facts = _read_again(site, facts)
+            edge_files.forget(site)
         return facts
     site.report.warn("an earlier operation did not end; repairing")
     if _unrecorded(facts):
         facts = _settle(site, facts, keeper)
+    elif facts.edge_kept:
+        facts = _read_again(site, facts)
     if facts.release is not None:
         site.engine.activate(facts.release.id)
     left = strays(facts, site.settings.of_kind("rolling"))
     if left:
         keeper.write("repair", removed=[one.name for one in left])
         site.engine.retire(left)
-    site.host.run(rollout.forget_edge(str(site.settings.directory)))
+    edge_files.forget(site)
     if facts.restoring:
         site.report.warn(settling.settle(site, facts))
         keeper.write("repair", restore=settling.named(facts.restoring))
     return site.engine.facts()
+
+
+def _read_again(site: Site, facts: Facts) -> Facts:
+    """Let the edge do what its files say: their client may have died before the reload.
+
+    Else it would go on sending requests to containers that the files do not name, and that are removed now.
+    """
+    if not any(one.running for one in facts.of(site.settings.of_kind("edge")[0])):
+        return facts
+    try:
+        edge_files.reload(site)
+    except CommandFailed as error:
+        if error.code != nginx.REFUSED:
+            raise
+        # They were cut off half-way themselves.
+        edge_files.switch_back(site)
+        return site.engine.facts()
+    return facts
 
 
 def _settle(site: Site, facts: Facts, keeper: Keeper) -> Facts:

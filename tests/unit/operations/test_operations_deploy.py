@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import edge_check, edge_files, verification
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
+from flotteq_tasks.operations.interrupted import abort
 from flotteq_tasks.operations.plan import make_plan
 from flotteq_tasks.operations.probing import Tally
 from flotteq_tasks.operations.retention import prune
@@ -238,6 +239,27 @@ def test_a_connection_lost_at_any_entry_never_takes_the_site_down(
         world.host.unreachable_from = index
         _lose(world)
         if world.served not in (OLD, NEW):
+            wrong.append(f"entry {index}: {world.served}")
+    assert wrong == []
+
+
+def test_a_connection_lost_while_services_turn_one_by_one_never_takes_the_site_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, who = DeployRequest(Version("v2"), surge="one"), {"GITHUB_ACTOR": "ada"}
+    world = World(tmp_path)
+    _look(world, monkeypatch)
+    deploy(world.site, request, who)
+    wrong = []
+    for index in range(2, len(world.host.transcript) + 1):
+        world = World(tmp_path)
+        _look(world, monkeypatch)
+        world.host.unreachable_from = index
+        with suppress(HostUnreachable):
+            deploy(world.site, request, who)
+        world.host.unreachable_from, world.locked = None, False
+        abort(world.site, who)
+        if any(world.served[name] not in (OLD[name], NEW[name]) for name in OLD):
             wrong.append(f"entry {index}: {world.served}")
     assert wrong == []
 

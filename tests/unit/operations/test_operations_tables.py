@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from unit_support import Events, fleet, instance
 
+from flotteq_tasks.commands import nginx
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.engines.compose.engine import ComposeEngine
 from flotteq_tasks.host.base import Done
@@ -566,6 +567,16 @@ def test_what_is_half_done_is_named() -> None:
     assert repair.needs_repair(RESTORING, ["core"])
     assert repair.remedy(RESTORING).startswith("a restore of set s1: inv deploy.abort brings it to an end")
     assert repair.remedy(SWITCHED) == "inv deploy.resume goes on, inv deploy.abort takes it back"
+
+
+def test_files_of_the_edge_that_were_cut_off_half_way_make_way_for_those_from_before() -> None:
+    kept = replace(CLEAN, edge_kept=True)
+    engine = Engine(kept, CLEAN)
+    engine.host = host = FakeHost({re.compile("kill -HUP"): [nginx.REFUSED, "1 2"], "*": ""})
+    repair.repair(Site(fleet(), host, engine, Events().report), Journal())  # type: ignore[arg-type]
+    told = ("kill -HUP", "/srv/fleet/state/edge.before", 'rm -rf "$1/state/edge.before"')
+    done = [next((one for one in reversed(told) if one in entry), "") for entry in host.transcript]
+    assert [one for one in done if one] == ["kill -HUP", told[1], "kill -HUP", told[2], told[2]]
 
 
 def test_a_release_that_was_recorded_stays() -> None:
