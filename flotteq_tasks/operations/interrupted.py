@@ -1,11 +1,13 @@
 """An operation whose client died: say so, take it back, or go on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flotteq_tasks.model.errors import FlotteqError
+from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.operations import edge_files
 from flotteq_tasks.operations.context import Site, holder
-from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy
+from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, deploy_locked
 from flotteq_tasks.operations.history import Entry, history
 from flotteq_tasks.operations.lock import locked, who_holds
 from flotteq_tasks.operations.repair import needs_repair, remedy, repair
@@ -39,10 +41,30 @@ def progress(site: Site) -> Progress:
 
 
 def abort(site: Site, variables: Mapping[str, str]) -> str:
-    """Bring the host back to the live release; return what is live in one sentence."""
-    with locked(site, holder("deploy.abort", variables)) as keeper:
+    """Bring the host back to the live release; return what is live in one sentence.
+
+    Services that were replaced one after the other have no former containers any more: they are replaced once more.
+
+    Raises:
+        FlotteqError: they could not be; the exit code says what is true now.
+    """
+    who = holder("deploy.abort", variables)
+    with locked(site, who) as keeper:
         facts = repair(site, keeper)
+        if facts.release is not None and foreign(facts, site.settings.of_kind("rolling")):
+            back = DeployRequest.back_to(facts.release)
+            deploy_locked(site, back, who, keeper, facts=facts, variables=variables)
+            facts = site.engine.facts()
     return f"{facts.release.version} is live; nothing is half-done" if facts.release else "nothing is live or half-done"
+
+
+def foreign(facts: Facts, rolling: Iterable[str]) -> list[str]:
+    """Services of which another image serves than that of the live release. Pure."""
+    images = facts.release.images if facts.release else {}
+    serving = {name for names in edge_files.serving(facts).values() for name in names}
+    return [
+        name for name in rolling if any(one.image != images.get(name) for one in facts.of(name) if one.name in serving)
+    ]
 
 
 def resume(site: Site, variables: Mapping[str, str]) -> Deployed:

@@ -56,6 +56,7 @@ class World:
             *(instance(name, image=image(name, "")) for name in OTHERS),
         ]
         self.files_release = "r1"
+        self.images: dict[str, str] = {}
         self.live = Release("r1", "v1", {one.service: one.image for one in self.instances})
         active = "# release r1\n" + "".join(
             f"upstream {name} {{\n    server fleet-{name}-1:80;\n    server fleet-{name}-2:80;\n}}\n"
@@ -193,9 +194,13 @@ class Engine(ComposeEngine):
 
     def stage(self, release: Release) -> Staged:
         self._enter("stage")
+        self.world.images = dict(release.images)
         check = {"test": ["CMD", "true"]}
         config = {"name": "fleet", "services": {name: {"healthcheck": check} for name in self.settings.services}}
         return Staged(replace(release, files=dict(self.world.staged)), config, {})
+
+    def stage_again(self, release: Release, source: Release) -> Staged:
+        return self.stage(release)
 
     def changes(self, staged: Staged, facts: Facts) -> list[Change]:
         return [
@@ -210,9 +215,11 @@ class Engine(ComposeEngine):
 
     def start_beside(self, counts: Mapping[str, int], facts: Facts, *, release: str = "") -> list[Instance]:
         self._enter("start_beside")
+        images = self.world.live.images if release else self.world.images
+        last = max(int(one.name.rpartition("-")[2]) for one in self.world.instances)
         new = [
-            instance(name, number, image=image(name, "v2")) for name, count in counts.items()
-            for number in range(3, 3 + count)
+            instance(name, number, image=images[name]) for name, count in counts.items()
+            for number in range(last + 1, last + 1 + count)
         ]  # fmt: skip
         self.world.instances += new
         return new
