@@ -36,12 +36,16 @@ class Turn:
     def undo(self) -> None:
         """Start the live release's containers again where they are gone, send requests there, remove the new ones."""
         live, engine = self.prepared.facts.release, self.site.engine
-        facts = engine.facts()
+        before = self.prepared.facts.of(self.service)
+        facts, known = engine.facts(), {one.id for one in before}
         present = facts.of(self.service)
-        old = [one for one in present if one.id in {known.id for known in self.prepared.facts.instances}]
-        fresh = [one for one in present if one not in old]
-        if live is not None and not old:
-            old = engine.start_beside({self.service: self.prepared.replicas(self.service)}, facts, release=live.id)
+        fresh = [one for one in present if one.id not in known]
+        old = [one for one in present if one.id in known and one.running]
+        missing = (sum(one.running for one in before) or self.prepared.replicas(self.service)) - len(old)
+        if live is not None and missing > 0:
+            # What was stopped already and not yet removed answers nobody.
+            engine.retire([one for one in present if one.id in known and not one.running])
+            old += engine.start_beside({self.service: missing}, engine.facts(), release=live.id)
         self.new[:] = [one for one in self.new if one.service != self.service]
         if old:
             self._send_to([*self.new, *old])

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from deploy_world import HOME, KEEP_EDGE, World, image
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, File
 from flotteq_tasks.model.errors import (
+    CommandTimedOut,
     FlotteqError,
     HostUnreachable,
     NotPutBack,
@@ -22,6 +24,7 @@ from flotteq_tasks.model.errors import (
     UsageError,
 )
 from flotteq_tasks.model.events import StepFailed, StepStarted
+from flotteq_tasks.model.facts import Instance
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import edge_check, edge_files, verification
@@ -262,6 +265,21 @@ def test_after_a_connection_lost_while_services_turned_one_by_one_abort_brings_a
         if world.served != (NEW if world.recorded == "v2" else OLD) or not said.startswith(world.recorded):
             wrong.append(f"entry {index}: {said}: {world.served}")
     assert wrong == []
+
+
+def test_old_containers_that_were_stopped_and_not_removed_are_not_sent_requests_again(world: World) -> None:
+    retire = world.engine.retire
+
+    def stop(instances: Iterable[Instance]) -> None:
+        gone = {one.id for one in instances}
+        world.instances = [replace(one, state="exited") if one.id in gone else one for one in world.instances]
+        world.engine.retire = retire  # type: ignore[method-assign]
+        raise CommandTimedOut("stopped, and nothing more")
+
+    world.engine.retire = stop  # type: ignore[method-assign]
+    with pytest.raises(PutBack):
+        deploy(world.site, DeployRequest(Version("v2"), surge="one"), {"GITHUB_ACTOR": "ada"})
+    assert (world.served, {one.state for one in world.instances}) == (OLD, {"running"})
 
 
 def test_after_a_connection_lost_at_any_entry_the_same_command_repairs_and_deploys(
