@@ -161,13 +161,13 @@ def _take(host: Host, session: Session, holder: Mapping[str, str], report: Repor
     session.send(json.dumps(dict(holder), sort_keys=True))
     first = session.receive(timeout=ANSWER)
     if first is not None and first.startswith("after "):
-        report.warn(f"took over the lock of {describe(json.loads(first[6:]))}, whose client is gone")
+        report.warn(f"took over the lock of {describe(_holder(first[6:]))}, whose client is gone")
         first = session.receive(timeout=ANSWER)
     if first == "held":
         return
     code = session.close()
     if code == scripts.LOCKED:
-        who = describe(json.loads(first)) if first else "another client"
+        who = describe(_holder(first)) if first else "another client"
         raise Locked(
             f"{host.name} is locked by {who}",
             hint="wait for it: `inv lock.status`. The lock of a dead client ends by itself within a minute",
@@ -175,6 +175,15 @@ def _take(host: Host, session: Session, holder: Mapping[str, str], report: Repor
     # The conversation drops what sudo says; a plain command raises it in words.
     host.run(Command("true"))
     raise HostUnreachable(f"{host.name}: the lock could not be taken (exit code {code}, answer {first!r})")
+
+
+def _holder(text: str) -> dict[str, Any]:
+    """Who holds it, as the host's file says; nobody can be named where a power cut or a full disk left half of it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _short(holder: Mapping[str, str]) -> dict[str, str]:
@@ -208,7 +217,7 @@ class LockState:
 def read_lock(host: Host, state: str) -> LockState:
     """Read whether the lock is held, and by whom."""
     kind, _, text = host.run(scripts.read_lock(state)).out.partition("\n")
-    return LockState(host.name, bool(kind) and kind != "dead", json.loads(text) if kind else {})
+    return LockState(host.name, bool(kind) and kind != "dead", _holder(text) if kind else {})
 
 
 def who_holds(host: Host, state: str) -> str:

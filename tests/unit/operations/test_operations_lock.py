@@ -192,3 +192,17 @@ def test_who_holds_it_in_ci(variables: dict[str, str], who: str, where: str | No
     told = holder("deploy v1", variables)
     assert (told["who"], told["what"]) == (who, "deploy v1")
     assert where is None or told["where"] == where
+
+
+@pytest.mark.parametrize("left", ['{"who": "a', "\0\0\0\0", "null\n"])
+def test_half_of_a_holders_name_keeps_nobody_from_the_lock(host: LocalHost, state: str, left: str) -> None:
+    Path(state).mkdir()
+    Path(state, "lock").touch()
+    Path(state, "lock.json").write_text(left)
+    assert who_holds(host, state) == "here is not locked"
+    events = Events()
+    with hold(host, state, ADA, events.report):
+        pass
+    assert events.texts(Warned) == [
+        "took over the lock of somebody on another machine (an operation, since an unknown time), whose client is gone"
+    ]
