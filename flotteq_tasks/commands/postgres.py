@@ -65,15 +65,19 @@ def dump_to_file(containers: Containers, database: Database, path: str) -> Comma
     return script(text.replace("$DUMP", dump.render()).replace("$LIST", contents.render()), path)
 
 
+# What psql says of a statement that Postgres refuses repeats the statement, unless it is to be brief.
+_CHANGE = r"""
+doubled() { sed "s/$1/$1$1/g"; }
+IFS= read -r password
+role=$(printf '%s' "$1" | doubled '"')
+password=$(printf '%s' "$password" | doubled "'")
+printf '\\set VERBOSITY terse\nALTER ROLE "%s" WITH PASSWORD '"'%s'"';\n' "$role" "$password" | $PSQL
+"""
+
+
 def set_password(containers: Containers, database: Database) -> Command:
     """Change the role's password; the new one is read from standard input, so that no command line shows it."""
-    return script(
-        """
-IFS= read -r password
-printf "ALTER ROLE %s WITH PASSWORD '%s';\\n" "$1" "$password" | $PSQL
-""".replace("$PSQL", query_input(containers, database).render()),
-        database.user,
-    )
+    return script(_CHANGE.replace("$PSQL", query_input(containers, database).render()), database.user)
 
 
 def query_input(containers: Containers, database: Database) -> Command:

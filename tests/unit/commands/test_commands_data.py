@@ -109,8 +109,16 @@ def test_the_new_password_reaches_psql_by_standard_input_only(tmp_path: Path) ->
     fake_program(tmp_path / "bin", "psql", f'printf "%s\\n" "$@" > {tmp_path}/argv; cat')
     command = postgres.set_password(COMPOSE, DATABASE)
     done = execute(command, path=tmp_path / "bin", stdin="canary%s\\x\n")
-    assert done.stdout == "ALTER ROLE owner WITH PASSWORD 'canary%s\\x';\n"
+    assert done.stdout == "\\set VERBOSITY terse\nALTER ROLE \"owner\" WITH PASSWORD 'canary%s\\x';\n"
     assert "canary" not in (tmp_path / "argv").read_text()
+
+
+def test_a_password_and_a_role_may_have_any_sign(tmp_path: Path) -> None:
+    fake_program(tmp_path / "bin", "docker", DOCKER)
+    fake_program(tmp_path / "bin", "psql", "cat")
+    command = postgres.set_password(COMPOSE, Database(user='my-"role"'))
+    done = execute(command, path=tmp_path / "bin", stdin="can'ary \"\\\n")
+    assert done.stdout.splitlines()[1] == 'ALTER ROLE "my-""role""" WITH PASSWORD \'can\'\'ary "\\\';'
 
 
 def test_a_password_that_did_not_come_changes_nothing(tmp_path: Path) -> None:
