@@ -18,7 +18,7 @@ cd "$1"; shift
 chmod 700 .
 for file; do
   name=${file%.*}
-  ln -s "$file" "$name.next"
+  ln -sfn "$file" "$name.next"
   mv -fT "$name.next" "$name"
 done
 """

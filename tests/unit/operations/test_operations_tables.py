@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from unit_support import Events, fleet, instance
+from unit_support import Events, execute, fleet, instance
 
 from flotteq_tasks.commands import nginx
-from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.commands.shell import Command, script
 from flotteq_tasks.engines.compose.engine import ComposeEngine
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.fake import FakeHost
@@ -433,6 +433,14 @@ def test_a_pushed_secret_is_a_file_of_the_consumers_group_and_no_word_of_a_comma
     file = host.file(f"/srv/fleet/secrets/db_password.{MARK}")
     assert (file.content, file.mode, file.group) == (b"local value", 0o440, "6400")
     assert "local value" not in "\n".join(host.transcript)
+
+
+def test_a_link_that_was_cut_off_before_its_rename_is_no_obstacle_to_the_next(tmp_path: Path) -> None:
+    (tmp_path / "db_password.next").symlink_to("db_password.0001")
+    for _ in range(2):
+        assert execute(script(secret_store._LINK, str(tmp_path), ["db_password.0002"])).stderr == ""
+    assert str((tmp_path / "db_password").readlink()) == "db_password.0002"
+    assert not (tmp_path / "db_password.next").is_symlink()
 
 
 def test_without_values_nothing_is_asked_of_the_host() -> None:
