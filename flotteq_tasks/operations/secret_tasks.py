@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from flotteq_tasks.commands import postgres, redis
 from flotteq_tasks.commands.shell import script
 from flotteq_tasks.host import interruption
-from flotteq_tasks.model.errors import SecretError, UsageError
+from flotteq_tasks.model.errors import HostUnreachable, Locked, SecretError, UsageError
 from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.model.stack import SecretSpec, Settings
 from flotteq_tasks.operations import secret_store
@@ -150,6 +150,15 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
     spec = known(site.settings, name)
     value = files.generate() if spec.source == "generated" else _supplied(site, name)
     who = holder(f"rotate {name}", variables)
+    try:
+        _rotate(site, name, value, who, variables)
+    except HostUnreachable as lost:
+        _settle(site, name, value, who, lost)
+        raise
+
+
+def _rotate(site: Site, name: str, value: Secret, who: Mapping[str, str], variables: Mapping[str, str]) -> None:
+    spec = site.settings.secrets[name]
     with locked(site, who) as keeper:
         facts = site.engine.facts()
         if facts.release is None:
@@ -162,6 +171,9 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
                 _teach(site, spec.rotate, value)
             same = DeployRequest.same(facts.release, rotates=name)
             deploy_locked(site, same, who, keeper, facts=repair(site, keeper), variables=variables)
+        except HostUnreachable:
+            # The lock went with the connection, and the new value may be live.
+            raise
         except BaseException:
             with interruption.ignored():
                 _take_back(site, name, old)
@@ -169,6 +181,19 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
         files.write(site.settings.root, site.settings.environment, name, value, replace=True)
         if spec.rotate == "redis":
             site.host.run(redis.only_password(site.engine.containers, site.settings.database.cache), stdin=_line(value))
+
+
+def _settle(site: Site, name: str, value: Secret, who: Mapping[str, str], lost: HostUnreachable) -> None:
+    """After a lost connection, under a lock of its own: what is live decides whether the servers get the old value."""
+    try:
+        with interruption.ignored(), locked(site, who) as keeper:
+            facts = repair(site, keeper)
+            mark = facts.release.secrets.get(name, "") if facts.release else ""
+            if mark not in ("", files.fingerprint(name, value)) and facts.secrets.get(name) != mark:
+                _take_back(site, name, _on_host(site, name, mark))
+    except (HostUnreachable, Locked):
+        hint = f"when the host answers, inv secrets.generate --rotate {name}: who uses it may have another value now"
+        raise HostUnreachable(lost.message, hint=hint, details=lost.details) from lost
 
 
 def _on_host(site: Site, name: str, mark: str) -> Secret:

@@ -1,0 +1,102 @@
+"""A rotation whose connection is lost: what is live decides which value the servers have."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit_support import Events, fleet
+
+from flotteq_tasks.engines.compose.engine import ComposeEngine
+from flotteq_tasks.host.fake import FakeHost
+from flotteq_tasks.model.errors import FlotteqError, HostUnreachable, Locked
+from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.model.release import Release
+from flotteq_tasks.model.secret import Secret
+from flotteq_tasks.model.stack import SecretSpec
+from flotteq_tasks.operations import secret_tasks
+from flotteq_tasks.operations.context import Site
+from flotteq_tasks.settings import secrets
+
+OLD, NEW = Secret("old value"), Secret("new value")
+OLD_MARK, NEW_MARK = (secrets.fingerprint("db_password", one) for one in (OLD, NEW))
+
+
+class World(ComposeEngine):
+    """A host whose link to the newest value follows what is pushed."""
+
+    def __init__(self, root: Path) -> None:
+        spec = {"db_password": SecretSpec("generated", "postgres")}
+        files = {f"/srv/fleet/secrets/db_password.{OLD_MARK}": "old value"}
+        super().__init__(FakeHost({"*": ""}, files=files), fleet(root, secrets=spec))
+        self.live, self.locks = Release("r1", "v1", {}, secrets={"db_password": OLD_MARK}), 0
+        self.site = Site(self.settings, self.host, self, Events().report)
+
+    def facts(self) -> Facts:
+        links = re.findall(r"db_password\.([0-9a-f]{12})", "\n".join(self.host.transcript))  # type: ignore[attr-defined]
+        return Facts(release=self.live, secrets={"db_password": links[-1] if links else OLD_MARK})
+
+    @property
+    def taught(self) -> str:
+        """The password that Postgres got last."""
+        return next(iter(self.host.inputs.values()), b"").decode().strip()  # type: ignore[attr-defined]
+
+    @contextmanager
+    def lock(self, *_: Any) -> Iterator[Any]:
+        """Give the lock as often as somebody asks."""
+        self.locks += 1
+        yield type("Keeper", (), {"write": lambda *_, **__: True})()
+
+
+def _rotate(world: World, patch: pytest.MonkeyPatch, deploy: Callable[..., None], kind: type[FlotteqError]) -> Any:
+    patch.setattr(secret_tasks.files, "generate", lambda: NEW)
+    patch.setattr(secret_tasks, "locked", world.lock)
+    patch.setattr(secret_tasks, "repair", lambda *_: world.facts())
+    patch.setattr(secret_tasks, "deploy_locked", deploy)
+    with pytest.raises(kind) as caught:
+        secret_tasks.rotate(world.site, "db_password", {})
+    return caught.value
+
+
+def test_a_value_that_is_live_is_not_taken_from_those_who_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+
+    def deploy(*_: Any, **__: Any) -> None:
+        world.live = Release("r2", "v1", {}, secrets={"db_password": NEW_MARK})
+        raise HostUnreachable("lost behind the record")
+
+    _rotate(world, monkeypatch, deploy, HostUnreachable)
+    assert (world.taught, world.locks) == ("new value", 2)
+
+
+def test_a_value_that_did_not_go_live_is_taken_back_under_another_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+
+    def deploy(*_: Any, **__: Any) -> None:
+        raise HostUnreachable("lost before the switch")
+
+    _rotate(world, monkeypatch, deploy, HostUnreachable)
+    assert (world.taught, world.locks) == ("old value", 2)
+
+
+def test_where_somebody_else_has_the_lock_by_now_nothing_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+
+    def deploy(*_: Any, **__: Any) -> None:
+        def lock(*_: Any) -> None:
+            raise Locked("bob has it")
+
+        monkeypatch.setattr(secret_tasks, "locked", lock)
+        raise HostUnreachable("lost")
+
+    error = _rotate(world, monkeypatch, deploy, HostUnreachable)
+    assert (world.taught, error.message) == ("new value", "lost")
+    assert "inv secrets.generate --rotate db_password" in error.hint
