@@ -88,7 +88,8 @@ def drain(site: Site, facts: Facts) -> None:
     try:
         reload_edge(site.host, site.engine.containers, generation=generation(calm), drain=site.settings.deploy.drain)
     finally:
-        render(site, facts, issued=issued(facts))
+        with interruption.ignored():
+            render(site, facts, issued=issued(facts))
 
 
 def reload(site: Site) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flotteq_tasks.commands.docker import users
+from flotteq_tasks.host import interruption
 from flotteq_tasks.model.backup import BackupSet, choose
 from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.model.events import StepNote
@@ -211,9 +212,10 @@ def _stopped(site: Site, volume: Volume | None) -> Iterator[None]:
     try:
         yield
     finally:
-        with site.report.step("start"):
-            _start(site, volume)
-        settling.unmark(site)
+        with interruption.ignored():
+            with site.report.step("start"):
+                _start(site, volume)
+            settling.unmark(site)
 
 
 def _mark(site: Site, volume: Volume, what: str) -> None:

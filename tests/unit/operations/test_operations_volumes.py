@@ -6,9 +6,10 @@ import pytest
 from unit_support import Events, fleet
 
 from flotteq_tasks.engines.compose.engine import ComposeEngine
+from flotteq_tasks.host import interruption
 from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.backup import BackupSet
-from flotteq_tasks.model.errors import UsageError
+from flotteq_tasks.model.errors import ExitCode, Interrupted, UsageError
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.stack import Service, ServiceBuild
 from flotteq_tasks.operations.backup import settling, volumes
@@ -86,3 +87,23 @@ def test_a_dead_clients_volume_is_finished_and_its_services_started() -> None:
     finish, start, forget = host.transcript
     assert "--volume=fleet_cache_data:/restore backup finish-tree cache_data" in finish
     assert start.endswith(" start cache") and forget == "rm -f /srv/fleet/state/restore.json"
+
+
+def test_an_impatient_second_signal_leaves_nothing_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def signalled(*_: object, **__: object) -> str:
+        interruption.ask(ExitCode.INTERRUPTED)
+        interruption.check()
+        return ""
+
+    site, host = _backing_up("")
+    host.script = {re.compile(r" start store$"): signalled, **host.script}
+    monkeypatch.setattr(volumes, "run_job", signalled)
+    monkeypatch.setattr(volumes, "locked", lambda *_: interruption.deferred())
+    monkeypatch.setattr(volumes, "repair", lambda *_: None)
+    monkeypatch.setattr(interruption, "_state", type(interruption._state)())
+    with pytest.raises(Interrupted):
+        volumes.take(site, Volume("store_data", "fleet_store_data", ("store",)), {}, stop=True)
+    assert [one.rpartition(" ")[0].rpartition(" ")[2] for one in host.transcript if one.endswith(" store")] == [
+        "stop", "start",
+    ]  # fmt: skip
+    assert host.transcript[-1] == f"rm -f /srv/fleet/state/{settling.MARKER}"
