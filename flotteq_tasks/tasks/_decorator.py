@@ -7,6 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import invoke.tasks
@@ -26,14 +27,15 @@ def _stop(signum: int, frame: object) -> None:
 
 
 def _check(body: Callable[..., Any], given: dict[str, Any], *, dry: bool) -> None:
-    """Refuse a call whose required values are missing, and a dry run of a task that has none."""
-    parameters = inspect.signature(body).parameters.values()
-    for one in parameters:
-        value, flag = given.get(one.name), "--" + one.name.replace("_", "-")
+    """Refuse a call whose values are missing or empty, and a dry run of a task that has none."""
+    for one in inspect.signature(body).parameters.values():
+        value, flag = given.get(one.name), "--" + one.name.strip("_").replace("_", "-")
         if one.kind is one.KEYWORD_ONLY and one.default is one.empty and value is None:
-            raise UsageError(f"{flag} is missing", hint="inv --help TASK shows the options of a task")
+            raise UsageError(f"{flag} is missing", hint=f"inv --help {_name(body)}")
         if one.default is one.empty and isinstance(value, str) and value.startswith("--"):
-            raise UsageError(f"{flag} has no value: '{value}' is an option", hint="inv --help TASK shows them")
+            raise UsageError(f"{flag} has no value: '{value}' is an option", hint=f"inv --help {_name(body)}")
+        if value == "" and _is_empty(flag, sys.argv):
+            raise UsageError(f"{flag} is empty", hint=f"is a variable not set? inv --help {_name(body)}")
     if not dry:
         return
     if "dry_run" not in given:
@@ -41,6 +43,19 @@ def _check(body: Callable[..., Any], given: dict[str, Any], *, dry: bool) -> Non
             "--dry: this task has no dry run; nothing was done", hint="inv plan shows what a deploy would do"
         )
     given["dry_run"] = True
+
+
+def _name(body: Callable[..., Any]) -> str:
+    """The task as people type it."""
+    from flotteq_tasks.tasks import namespace
+
+    names = namespace.task_names.items()
+    return next((min([name, *short]) for name, short in names if inspect.unwrap(namespace[name].body) is body), "TASK")
+
+
+def _is_empty(flag: str, words: list[str]) -> bool:
+    """Whether an option was given the empty word: `--env "$NOT_SET"` must not mean what no `--env` means."""
+    return f"{flag}=" in words or (flag, "") in pairwise(words)
 
 
 def _guard(body: Body[P, R]) -> Body[P, R]:

@@ -137,6 +137,10 @@ def inv(project: Path, *words: str, **variables: str) -> subprocess.CompletedPro
     ("words", "said"),
     [
         (["deploy"], "--version is missing"),
+        (["releases.diff", "v1", "--second="], "--second is empty"),
+        (["deploy", "--version", "v1", "--env", ""], "--env is empty"),
+        (["rollback", "--to="], "--to is empty"),
+        (["restore.db", "--from", ""], "--from is empty"),
         (["scale", "--service", "front"], "--replicas is missing"),
         (["secrets.set", "--help"], "--name has no value: '--help' is an option"),
         (["--dry", "scale", "--service", "front", "--replicas", "2"], "--dry: this task has no dry run"),
@@ -153,6 +157,11 @@ def test_what_is_typed_wrong_runs_nothing(project: Path, words: list[str], said:
     assert said in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     assert not (project / "docker.log").exists()
+
+
+@pytest.mark.parametrize("name", ["deploy", "exec", "restore.all"])
+def test_a_missing_value_is_answered_with_the_tasks_own_help(project: Path, name: str) -> None:
+    assert f"inv --help {name}\n" in inv(project, name).stderr
 
 
 @pytest.mark.parametrize("name", ["deploy", "build", "exec", "scale", "status"])
