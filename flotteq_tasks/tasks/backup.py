@@ -9,7 +9,9 @@ from invoke.exceptions import Exit
 from flotteq_tasks.tasks._app import ENV_HELP, ESCROW_HELP, JSON_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
-SET_HELP = "a set of `inv backup.list`, the beginning of its id, latest, or base: the newest base backup"
+SET_HELP = (
+    "a set of `inv backup.list`, the beginning of its id, latest, or base: the newest base backup (default: latest)"
+)
 
 
 def _take(parts: Sequence[str], what: str, env: str, *, json: bool, without_escrow: bool) -> None:
@@ -79,8 +81,8 @@ def list_(c: Context, *, copies: bool = False, env: str = "", json: bool = False
 @task(
     help={
         "set": SET_HELP,
-        "data": "also read this part of all data: 1/7, 100%",
-        "copy": "read it from this copy instead",
+        "data": "also read this part of all data: 1/7, 100% (default: none)",
+        "copy": "read it from this copy, a name of [backup.copies], instead of the host",
         "env": ENV_HELP,
         "json": JSON_HELP,
     }
@@ -100,7 +102,7 @@ def verify(
     show_verified(call.console, found)
 
 
-@task(help={"to": "a name of [backup.copies]; empty: all", "env": ENV_HELP, "json": JSON_HELP})
+@task(help={"to": "a name of [backup.copies] (default: all)", "env": ENV_HELP, "json": JSON_HELP})
 def copy(c: Context, *, to: str = "", env: str = "", json: bool = False) -> None:
     """Copy the verified sets to the off-site repositories.
 
@@ -116,7 +118,7 @@ def copy(c: Context, *, to: str = "", env: str = "", json: bool = False) -> None
 @task(
     help={
         "copy": "a name of [backup.copies]; needed where there are several",
-        "set": "an id, the beginning of one, latest: the newest there, or base: the newest base backup",
+        "set": "an id, the beginning of one, latest, or base: the newest base backup there (default: latest)",
         "env": ENV_HELP,
     }
 )
@@ -157,8 +159,8 @@ def drill(
 
 @task(
     help={
-        "recipient": "an age public key that can open it; repeat it for more",
-        "to": "the file to write",
+        "recipient": "an age public key that can open it, beside backup.recipients; can be repeated",
+        "to": "the file to write (default: escrow-PROJECT-ENVIRONMENT-DATE.age here)",
         "env": ENV_HELP,
         "json": JSON_HELP,
     },
@@ -179,7 +181,7 @@ def escrow(c: Context, *, recipient: list[str], to: str = "", env: str = "", jso
 @task(
     help={
         "dry-run": "only say what would go",
-        "many": "let many go at once",
+        "many": "let many go at once, after a look with --dry-run",
         "env": ENV_HELP,
         "json": JSON_HELP,
     }

@@ -19,7 +19,7 @@ from flotteq_tasks.tasks._decorator import task
         "skip-migrations": "do not run the migration command",
         "only": "replace this service only; can be repeated",
         "surge": "all: side by side, one: one service after the other (default: by free memory)",
-        "soak": "seconds to watch the new release before the old one goes",
+        "soak": "seconds to watch the new release before the old one goes (default: deploy.monitor)",
         "yes": YES_HELP,
         "dry-run": "prepare, then print every command of the rollout instead of running it",
         "json": JSON_HELP,

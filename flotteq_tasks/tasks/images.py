@@ -7,14 +7,14 @@ from invoke.context import Context
 from flotteq_tasks.tasks._app import ENV_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
-SERVICE_HELP = "only this service; can be repeated"
+SERVICE_HELP = "only this service; can be repeated (default: all that are built)"
 
 
 @task(
     help={
         "version": "image tag, e.g. v1.2.0",
         "service": SERVICE_HELP,
-        "arg": "NAME=VALUE, can be repeated",
+        "arg": "a build argument, NAME=VALUE; can be repeated",
         "env": ENV_HELP,
     },
     iterable=["service", "arg"],

@@ -37,7 +37,7 @@ def test(c: Context, *, env: str = "", json: bool = False) -> None:
 @task(
     help={
         "dry_run": "apply the limits of flotteq.toml to what was requested; without: what was refused",
-        "since": "how far back: 24h, 30m or a time",
+        "since": "how far back: 30m, 2h or a time such as 2026-11-23T10:00:00 (default: 24h)",
         "env": ENV_HELP,
         "json": JSON_HELP,
     }

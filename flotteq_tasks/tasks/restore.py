@@ -7,7 +7,7 @@ from invoke.context import Context
 from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, YES_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
-FROM_HELP = "a set of `inv backup.list`, the beginning of its id, latest, or pre-deploy"
+FROM_HELP = "a set of `inv backup.list`, the beginning of its id, latest, or pre-deploy (default: latest)"
 
 
 @task(
@@ -59,7 +59,7 @@ def _tree(part: str, wanted: str, env: str, *, undo: bool, skip_backup: bool, ye
 
 
 _TREE_HELP = {
-    "from": "a set of `inv backup.list`, the beginning of its id, or latest",
+    "from": "a set of `inv backup.list`, the beginning of its id, or latest (default: latest)",
     "undo": "exchange again with what was there before the last restore",
     "skip-backup": "take no set of what is there first",
     "yes": YES_HELP,
@@ -103,7 +103,11 @@ def certs(
 
 @task(
     name="all",
-    help={"set": "a set that has database, uploads and certificates", "yes": YES_HELP, "env": ENV_HELP},
+    help={
+        "set": "a set of `inv backup.list` that has all three, the beginning of its id, or latest",
+        "yes": YES_HELP,
+        "env": ENV_HELP,
+    },
 )
 def all_(c: Context, *, set: str, yes: bool = False, env: str = "") -> None:
     """Restore all parts of one set.

@@ -68,7 +68,7 @@ def rollback(c: Context, *, to: str = "", dry_run: bool = False, env: str = "", 
     show_deployed(call.console, run(call.site, to, os.environ))
 
 
-@task(help={"lines": "so many operations", "env": ENV_HELP, "json": JSON_HELP})
+@task(help={"lines": "so many operations, the newest (default: 20)", "env": ENV_HELP, "json": JSON_HELP})
 def history(c: Context, *, lines: str = "20", env: str = "", json: bool = False) -> None:
     """Show who changed what, and with which result."""
     from flotteq_tasks.console.release_results import show_history

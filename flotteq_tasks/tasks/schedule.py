@@ -46,7 +46,13 @@ def remove(c: Context, *, yes: bool = False, env: str = "") -> None:
     call.console.line(f"removed: {', '.join(removed)}" if removed else "there were no timers")
 
 
-@task(help={"name": "renew, rehearse, backup, full, verify, drill or prune", "env": ENV_HELP}, positional=["name"])
+@task(
+    help={
+        "name": "renew, rehearse, backup, full, verify, drill or prune; with backup.pitr also base and wal",
+        "env": ENV_HELP,
+    },
+    positional=["name"],
+)
 def run_now(c: Context, *, name: str, env: str = "") -> None:
     """Run a timer's job now, as the timer would."""
     from flotteq_tasks.operations import schedule

@@ -43,7 +43,7 @@ def ps(c: Context, *, env: str = "", json: bool = False) -> None:
         "service": SERVICE_HELP,
         "follow": "keep printing new lines until Ctrl-C",
         "since": "only lines after this time, e.g. 10m or 2026-11-23T10:00:00",
-        "lines": "so many lines of each container",
+        "lines": "so many lines of each container (default: 100)",
         "env": ENV_HELP,
     },
     iterable=["service"],
@@ -58,7 +58,7 @@ def logs(
     print_logs(call.site, service, call.console.line, follow=follow, since=since, lines=lines)
 
 
-@task(help={"service": "a rolling service", "replicas": "containers of it", "env": ENV_HELP})
+@task(help={"service": "a rolling service", "replicas": "how many containers of it, at least 1", "env": ENV_HELP})
 def scale(c: Context, *, service: str, replicas: str, env: str = "") -> None:
     """Run so many containers of a service.
 
@@ -115,7 +115,11 @@ def down(c: Context, *, env: str = "", yes: bool = False) -> None:
 
 @task(
     name="exec",
-    help={"service": "a running service", "command": "a program with its words; for more: sh -c '…'", "env": ENV_HELP},
+    help={
+        "service": "a running service",
+        "command": "a program with its words; for more: sh -c '...'",
+        "env": ENV_HELP,
+    },
 )
 def exec_(c: Context, *, service: str, command: str, env: str = "") -> None:
     """Run a command in a container of a service.

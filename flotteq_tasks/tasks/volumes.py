@@ -50,7 +50,7 @@ def backup(c: Context, *, name: str, stop: bool = False, env: str = "", json: bo
     name="restore",
     help={
         "name": "a volume, e.g. redis_data",
-        "from": "a set of `inv backup.list` that has the volume, the beginning of its id, or latest",
+        "from": "a set of `inv backup.list` that has the volume, the beginning of its id, or latest (default: latest)",
         "undo": "exchange again with what was there before the last restore",
         "stop": STOP_HELP,
         "skip-backup": "take no set of what is there first",

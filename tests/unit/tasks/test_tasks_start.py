@@ -78,6 +78,21 @@ def test_every_flag_has_help(name: str, argument: Argument) -> None:
     assert argument.help, f"{name} --{argument.name}"
 
 
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [pair for pair in ARGUMENTS if pair[1].kind is str and pair[1].default],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_the_help_of_a_flag_says_its_default(name: str, argument: Argument) -> None:
+    assert f"(default: {argument.default})" in argument.help, f"{name} --{argument.name}"
+
+
+@pytest.mark.parametrize(("name", "argument"), ARGUMENTS, ids=[f"{name} {one.name}" for name, one in ARGUMENTS])
+def test_help_can_be_printed_in_every_locale(name: str, argument: Argument) -> None:
+    """Invoke prints it as it is: where the terminal's encoding lacks a character, there is a traceback instead."""
+    assert argument.help.isascii() and (TASKS[name].__doc__ or "").isascii()
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_says_what_it_does_in_a_short_first_sentence(name: str) -> None:
     text = (TASKS[name].__doc__ or "").strip()
