@@ -11,7 +11,12 @@ from typing import NoReturn
 
 import paramiko
 from fabric import Config, Connection
-from paramiko.ssh_exception import BadHostKeyException, ChannelException, NoValidConnectionsError
+from paramiko.ssh_exception import (
+    BadHostKeyException,
+    ChannelException,
+    NoValidConnectionsError,
+    PasswordRequiredException,
+)
 
 from flotteq_tasks.host.channel import ChannelPeer
 from flotteq_tasks.host.faults import BusyError, LostError
@@ -186,13 +191,24 @@ def explain(target: Target, error: Exception) -> FlotteqError:
             f"the server shows {error.key.fingerprint}",
             hint=f"somebody may be in between; if the server was reinstalled: {target.trust_hint}",
         )
-    if isinstance(error, paramiko.AuthenticationException) and "timeout" not in str(error).lower():
-        return AccessDenied(f"{where}: the login was refused ({error})", hint=_login_hint(target))
-    if "No authentication methods available" in str(error):
-        return AccessDenied(f"{where}: there is no key to log in with", hint=_login_hint(target))
+    if denied := _denied(target, error):
+        return denied
     if isinstance(error, ChannelException) and target.jump:
         return HostUnreachable(f"{where}: {target.jump.name} cannot reach it ({error.text})", hint=by_hand)
     return HostUnreachable(f"cannot connect to {where}: {_why(target, error)}", hint=by_hand)
+
+
+def _denied(target: Target, error: Exception) -> AccessDenied | None:
+    if isinstance(error, PasswordRequiredException):
+        return AccessDenied(
+            f"{target.name}: the private key has a passphrase",
+            hint="ssh-add, so that the agent has it; or host.key_file: one without a passphrase",
+        )
+    if isinstance(error, paramiko.AuthenticationException) and "timeout" not in str(error).lower():
+        return AccessDenied(f"{target.name}: the login was refused ({error})", hint=_login_hint(target))
+    if "No authentication methods available" in str(error):
+        return AccessDenied(f"{target.name}: there is no key to log in with", hint=_login_hint(target))
+    return None
 
 
 def _open(connection: Connection, target: Target) -> None:
@@ -232,7 +248,7 @@ def _credentials(target: Target) -> dict[str, object]:
         # Not as connect_timeout: Fabric cuts that to whole seconds, and 0 means for ever.
         "timeout": target.connect_timeout,
         "allow_agent": target.use_agent,
-        "look_for_keys": False,
+        "look_for_keys": target.usual_keys,
         "banner_timeout": _ANSWER_WITHIN,
         "auth_timeout": _ANSWER_WITHIN,
         "channel_timeout": _ANSWER_WITHIN,

@@ -35,6 +35,7 @@ def target(settings: Settings, variables: Mapping[str, str]) -> Target:
         key_file=_path(settings.root, host.key_file) if host.key_file and not key_text else None,
         key_text=Secret(key_text) if key_text else None,
         use_agent=host.agent and bool(variables.get("SSH_AUTH_SOCK")),
+        usual_keys=not host.key_file and not key_text,
         jump=_jump(settings, variables),
         sudo=host.sudo,
         trust_hint=f"inv host.trust --env {settings.environment}",
@@ -57,6 +58,7 @@ def _jump(settings: Settings, variables: Mapping[str, str]) -> Target | None:
         key_file=_path(settings.root, settings.host.key_file) if settings.host.key_file and not key_text else None,
         key_text=Secret(key_text) if key_text else None,
         use_agent=settings.host.agent and bool(variables.get("SSH_AUTH_SOCK")),
+        usual_keys=not settings.host.key_file and not key_text,
         trust_hint=f"inv host.trust --env {settings.environment}",
     )
 

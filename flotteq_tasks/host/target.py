@@ -18,6 +18,7 @@ class Target:
         key_file: private key without a passphrase (one with a passphrase belongs into the agent).
         key_text: private key as text (CI); never written to disk.
         use_agent: offer the keys of ssh-agent.
+        usual_keys: offer ``~/.ssh/id_ed25519``, ``id_ecdsa`` and ``id_rsa``, as ssh does.
         jump: log in there first and go on from there.
         sudo: run everything as root with ``sudo -n``; without effect for the user root.
         connect_timeout: seconds until the TCP connection stands.
@@ -33,6 +34,7 @@ class Target:
     key_file: Path | None = None
     key_text: Secret | None = field(default=None, repr=False)
     use_agent: bool = False
+    usual_keys: bool = False
     jump: "Target | None" = None
     sudo: bool = False
     connect_timeout: float = 10

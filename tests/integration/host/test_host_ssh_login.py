@@ -65,6 +65,23 @@ def test_refused_login(connect: Connect, tmp_path: Path) -> None:
         connect(key_file=tmp_path / "none").run(ID)
 
 
+def test_the_usual_keys_are_offered_as_ssh_does(
+    connect: Connect, client_key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    usual = tmp_path / ".ssh/id_ed25519"
+    usual.write_bytes(client_key.read_bytes())
+    assert connect(key_file=None, usual_keys=True).run(ID).out == "root\n"
+    with pytest.raises(AccessDenied, match="no key to log in with"):
+        connect(key_file=None).run(ID)
+    usual.unlink()
+    make_key(usual, passphrase="tr0ub4dor")
+    with pytest.raises(AccessDenied, match="the private key has a passphrase") as caught:
+        connect(key_file=None, usual_keys=True).run(ID)
+    assert "ssh-add" in caught.value.hint
+
+
 def test_nobody_answers(connect: Connect, tmp_path: Path) -> None:
     with pytest.raises(HostUnreachable, match="connection refused"):
         connect(port=1).run(ID)
