@@ -181,6 +181,13 @@ def hang_up(connection: Connection) -> None:
 
 def explain(target: Target, error: Exception) -> FlotteqError:
     """Return what a failed connection means for people."""
+    found = _explained(target, error)
+    if target.absent:
+        found.hint = f"{target.absent}, which says where the host is, does not exist; for the sandbox: inv sandbox.up"
+    return found
+
+
+def _explained(target: Target, error: Exception) -> FlotteqError:
     where = target.name
     by_hand = f"by hand: ssh -p {target.port} {target.user}@{target.host} true"
     if isinstance(error, FlotteqError):

@@ -38,6 +38,7 @@ def target(settings: Settings, variables: Mapping[str, str]) -> Target:
         usual_keys=not host.key_file and not key_text,
         jump=_jump(settings, variables),
         sudo=host.sudo,
+        absent=settings.absent,
         trust_hint=f"inv host.trust --env {settings.environment}",
     )
 

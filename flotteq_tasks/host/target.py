@@ -25,6 +25,7 @@ class Target:
         keepalive: seconds between two probes that the host must answer.
         dead_after: seconds without a packet after which the connection counts as lost.
         trust_hint: command to paste when the host key is unknown.
+        absent: the file that was to say where the host is, when it does not exist.
     """
 
     host: str
@@ -41,6 +42,7 @@ class Target:
     keepalive: float = 15
     dead_after: float = 30
     trust_hint: str = "inv host.trust"
+    absent: str = ""
 
     @property
     def name(self) -> str:

@@ -335,6 +335,8 @@ class Settings:
     environment: str = ""
     root: Path = field(default_factory=Path)
     env: Mapping[str, str] = field(default_factory=dict)
+    # The overlay that the environment names and that no program has written: its values may be another machine's.
+    absent: str = ""
 
     @property
     def directory(self) -> PurePosixPath:

@@ -94,7 +94,9 @@ def _load(root: Path, environment: str | None, variables_: Mapping[str, str]) ->
     env, env_problems, hint = _env(root, name, _secret_names(merged))
     problems += env_problems
     if settings is not None:
-        settings = dataclasses.replace(settings, environment=name, root=root, env=env).with_receiver()
+        settings = dataclasses.replace(
+            settings, environment=name, root=root, env=env, absent=_absent(root, name)
+        ).with_receiver()
         problems += [f"{merged.where(path)}: {message}" for path, message in checks.check(settings)]
     if settings is None or problems:
         raise SettingsError("\n".join(problems), hint=hint or "docs/SETTINGS.md describes every key")
@@ -170,6 +172,16 @@ def _layers(root: Path, file: str, table: Table, name: str) -> Iterator[Layer | 
         yield f"{file}: environments.{name}.overlay: expected a string, found {validation.describe(overlay)}"
     elif overlay and (root / overlay).is_file():
         yield Layer(overlay, overlay, read_toml(root / overlay, overlay))
+
+
+def _absent(root: Path, name: str) -> str:
+    """The environment's overlay where it does not exist."""
+    for _, table in _files(root):
+        chosen = table.get("environments", {}).get(name)
+        overlay = chosen.get("overlay") if isinstance(chosen, dict) else None
+        if isinstance(overlay, str) and overlay and not (root / overlay).is_file():
+            return overlay
+    return ""
 
 
 def _secret_names(merged: Merged) -> list[str]:

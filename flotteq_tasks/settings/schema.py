@@ -13,7 +13,7 @@ from flotteq_tasks.model.stack import Settings
 Path = tuple[str, ...]
 
 # Fields of Settings that the loader fills in: no file may set them.
-COMPUTED = frozenset({"environment", "root", "env"})
+COMPUTED = frozenset({"environment", "root", "env", "absent"})
 
 
 def keys(table: object) -> list[str]:

@@ -125,8 +125,10 @@ class TestPrecedence:
 
     def test_overlay_is_optional(self, project):
         assert project.load("staging").host.port == 22
+        assert project.load("staging").absent == "overlay.toml"
         project.write("overlay.toml", "[host]\nport = 2222\n")
         assert project.load("staging").host.port == 2222
+        assert (project.load("staging").absent, project.load().absent) == ("", "")
 
 
 DEPLOY_LAYERS = """
