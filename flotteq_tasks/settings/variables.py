@@ -50,9 +50,21 @@ def _resolve(name: str, merged: Merged) -> tuple[schema.Path, str]:
         if match is None and word and schema.member(table, word) is str:
             match = word
         if match is None:
-            return (), _unknown(name, word, path, choices)
+            split = _split(name, word, path, choices, merged)
+            return (), split or _unknown(name, word, path, choices)
         path = (*path, match)
     return path, ""
+
+
+def _split(name: str, word: str, path: schema.Path, choices: list[str], merged: Merged) -> str:
+    """Say which setting ``FLOTTEQ__DEPLOY_DRAIN`` would be with one more underscore; empty: none."""
+    for choice in choices:
+        table = f"{_shout(choice)}_"
+        if word.upper().startswith(table):
+            near = name.upper().replace(word.upper(), f"{table}_{word.upper().removeprefix(table)}", 1)
+            if not _resolve(near, merged)[1]:
+                return f"{name}: unknown key {schema.dotted((*path, word.lower()))}, did you mean {near}?"
+    return ""
 
 
 def _unknown(name: str, word: str, path: schema.Path, choices: list[str]) -> str:

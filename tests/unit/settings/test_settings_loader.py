@@ -195,6 +195,14 @@ class TestVariables:
                 "FLOTTEQ__DEPLOY__DRIAN: unknown key deploy.drian, did you mean FLOTTEQ__DEPLOY__DRAIN?",
             ),
             (
+                "FLOTTEQ__DEPLOY_DRAIN",
+                "FLOTTEQ__DEPLOY_DRAIN: unknown key deploy_drain, did you mean FLOTTEQ__DEPLOY__DRAIN?",
+            ),
+            (
+                "FLOTTEQ__SERVICES__BACKEND_PORT",
+                "FLOTTEQ__SERVICES__BACKEND_PORT: unknown key services.backend_port, did you mean FLOTTEQ__SERVICES__BACKEND__PORT?",
+            ),
+            (
                 "FLOTTEQ__SERVICES__BACKND__PORT",
                 "FLOTTEQ__SERVICES__BACKND__PORT: unknown key services.backnd, did you mean FLOTTEQ__SERVICES__BACKEND?",
             ),
