@@ -19,5 +19,5 @@ def ask_secret(name: str, stream: TextIO) -> bytes:
         if value.endswith(b"\n"):
             value = value[:-1].removesuffix(b"\r")
     if not value:
-        raise SecretError(f"secret {name} is empty", hint=f"inv secrets.set {name}")
+        raise SecretError(f"secret {name} is empty", hint=f"inv secrets.set {name} at a terminal, or with < FILE")
     return value

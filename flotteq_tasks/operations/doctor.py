@@ -85,7 +85,9 @@ def _names(settings: Settings) -> Iterator[Finding]:
         try:
             found = sorted({str(answer[4][0]) for answer in socket.getaddrinfo(name, 443, proto=socket.IPPROTO_TCP)})
         except OSError as error:
-            yield Finding(name, f"has no address: {error}", ok=False, fix="add a DNS record that leads to the host")
+            yield Finding(
+                name, f"has no address: {error.strerror}", ok=False, fix="add a DNS record that leads to the host"
+            )
         else:
             yield Finding(name, ", ".join(found))
 

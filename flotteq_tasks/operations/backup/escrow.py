@@ -67,6 +67,7 @@ def write(site: Site, recipients: Iterable[str], to: str, variables: Mapping[str
     path = Path(to or name)
     if path.exists():
         raise UsageError(f"{path} exists", hint="inv backup.escrow --to ANOTHER-FILE.age")
+    kit.readers(everybody)
     with locked(site, holder("backup.escrow", variables)) as keeper:
         with site.report.step("read the secrets") as note:
             values = _values(site)
@@ -121,7 +122,8 @@ def check(site: Site, path: str, identity: str) -> list[str]:
         UsageError: one of the files cannot be read.
     """
     with site.report.step("open the escrow kit") as note:
-        files = kit.opened(_read(path), _read(identity).decode(errors="replace"))
+        key = _read("--identity", identity, "a file that age-keygen -o wrote").decode(errors="replace")
+        files = kit.opened(_read("--kit", path, "a file that inv backup.escrow wrote"), key)
         on_host = site.engine.facts().secrets
         found = {name: files.get(_place(site.settings, name)) for name in site.settings.secrets if name in on_host}
         wrong = [
@@ -210,11 +212,11 @@ def _private(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _read(path: str) -> bytes:
+def _read(flag: str, path: str, meant: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{flag} {path}: cannot be read: {error.strerror}", hint=f"it is {meant}") from error
 
 
 def _now() -> str:

@@ -7,6 +7,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from flotteq_tasks.model.errors import FlotteqError, UsageError
 
@@ -24,6 +25,13 @@ def seal(files: Mapping[str, bytes], recipients: Iterable[str], *, programs: Ite
     """
     import pyrage
 
+    return bytes(pyrage.encrypt(_packed(files, frozenset(programs)), readers(recipients)))
+
+
+def readers(recipients: Iterable[str]) -> list[Any]:
+    """The keys of those who can open a kit; see ``seal``."""
+    import pyrage
+
     keys = []
     for one in recipients:
         try:
@@ -36,7 +44,7 @@ def seal(files: Mapping[str, bytes], recipients: Iterable[str], *, programs: Ite
             "nobody could open the kit: there is no recipient",
             hint="inv backup.escrow --recipient age1…, or backup.recipients in flotteq.toml; age-keygen makes a pair",
         )
-    return bytes(pyrage.encrypt(_packed(files, frozenset(programs)), keys))
+    return keys
 
 
 def opened(kit: bytes, identity: str) -> dict[str, bytes]:

@@ -91,6 +91,14 @@ def test_a_throwaway_host_needs_none(tmp_path: Path) -> None:
     assert host.read(RECORD) is None
 
 
+@pytest.mark.parametrize("recipients", [[], ["age1x"]])
+def test_a_kit_for_nobody_is_refused_before_the_host_is_asked(tmp_path: Path, recipients: list[str]) -> None:
+    where, host = site(tmp_path)
+    with pytest.raises(UsageError):
+        escrow.write(where, recipients, str(tmp_path / "kit.age"), {})
+    assert host.transcript == []
+
+
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, FakeHost, Path]:
     """A kit of a project whose host has a newer value of one secret; the host's lock is the tests' own."""
@@ -161,5 +169,7 @@ def test_an_old_kit_is_found_out(
     marks["db_password"] = "0" * 12
     with pytest.raises(Unhealthy, match=r"kit.age is older than the secrets of .*: db_password"):
         escrow.check(where, str(path), str(key))
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"--identity .*/absent: cannot be read: No such file"):
         escrow.check(where, str(path), str(tmp_path / "absent"))
+    with pytest.raises(UsageError, match=r"--kit .*/absent: cannot be read: No such file"):
+        escrow.check(where, str(tmp_path / "absent"), str(key))
