@@ -85,6 +85,7 @@ def write(root: Path, environment: str, name: str, secret: Secret, *, replace: b
     for folder in (path.parent.parent, path.parent):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
+    _keep_out_of_git(root / DIRECTORY)
     handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -119,6 +120,14 @@ def fingerprint(name: str, secret: Secret) -> str:
     values of two secrets do not show as equal.
     """
     return hashlib.sha256(f"{name}\0{secret.reveal()}".encode()).hexdigest()[:12]
+
+
+def _keep_out_of_git(folder: Path) -> None:
+    """A project that takes the tasks as a library has a .gitignore of its own, which knows nothing of secrets."""
+    file = folder / ".gitignore"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text("*\n")
 
 
 def _path(root: Path, environment: str, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 import re
 import stat
+import subprocess
 import traceback
 
 import pytest
@@ -89,6 +90,14 @@ class TestWrite:
         assert stat.S_IMODE(path.parent.parent.stat().st_mode) == 0o700
         assert path.stat().st_nlink == 1
         assert list(path.parent.iterdir()) == [path]
+
+    def test_git_does_not_see_them_whatever_the_project_ignores(self, tmp_path):
+        subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+        secrets.write(tmp_path, "production", "db_password", Secret("geheim"))
+        seen = subprocess.run(
+            ["git", "-C", str(tmp_path), "status", "--short"], capture_output=True, text=True, check=True
+        )
+        assert seen.stdout == ""
 
     def test_never_overwrites(self, tmp_path):
         path = secrets.write(tmp_path, "production", "db_password", Secret("one"))
