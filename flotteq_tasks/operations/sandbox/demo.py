@@ -75,15 +75,15 @@ def _urls(settings: Settings) -> tuple[str, ...]:
 
 def _trust(settings: Settings) -> tuple[str, ...]:
     root = settings.acme.root_file
-    first = next(iter(settings.public.values()))
     resolve = "" if settings.edge.address == "127.0.0.1" else f" --connect-to ::{settings.edge.address}:"
     return (
-        f"curl --cacert {root}{resolve} https://{first}/api/health",
+        f"curl --cacert {root}{resolve} {_urls(settings)[0]}",
         f"a browser: import {root} as a certificate authority",
     )
 
 
 _NEXT = (
+    ("source .venv/bin/activate", "inv in this shell"),
     ("export FLOTTEQ_ENV=sandbox", "what follows is for the sandbox"),
     ("inv status", "what runs"),
     ("inv logs --service backend", "its log"),
