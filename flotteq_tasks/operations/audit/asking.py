@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.operations.audit import hello
 from flotteq_tasks.operations.certificates.probe import addresses
 from flotteq_tasks.operations.verification import LIMIT, words
 
@@ -76,12 +77,24 @@ class Visitor:
     def handshake(self, name: str, context: ssl.SSLContext) -> tuple[str, str]:
         """Return version and application protocol of a TLS connection.
 
+        Args:
+            name: asked for in the handshake; empty: none is.
+
         Raises:
             OSError: it did not come about.
         """
         with self._open(name, plain=False, context=context) as secured:
             assert isinstance(secured, ssl.SSLSocket)  # noqa: S101 - it is not plain
             return secured.version() or "", secured.selected_alpn_protocol() or ""
+
+    def negotiates(self, name: str, group: int) -> bool:
+        """Whether a client that knows one group of key exchange only is taken (``hello.negotiates``).
+
+        Raises:
+            OSError: nothing answers.
+        """
+        with self._connect(name, self.settings.edge.https_port) as opened:
+            return hello.negotiates(opened, name, group)
 
     def connects(self, port: int) -> bool:
         """Whether a port of the edge's host takes connections from here."""
@@ -92,15 +105,17 @@ class Visitor:
             return False
 
     def _open(self, name: str, *, plain: bool, context: ssl.SSLContext | None = None) -> socket.socket:
-        port = self.settings.edge.http_port if plain else self.settings.edge.https_port
-        opened = socket.create_connection((self._address(name), port), LIMIT)
+        opened = self._connect(name, self.settings.edge.http_port if plain else self.settings.edge.https_port)
         if plain:
             return opened
         try:
-            return (context or _unverified()).wrap_socket(opened, server_hostname=name)
+            return (context or _unverified()).wrap_socket(opened, server_hostname=name or None)
         except BaseException:
             opened.close()
             raise
+
+    def _connect(self, name: str, port: int) -> socket.socket:
+        return socket.create_connection((self._address(name), port), LIMIT)
 
     def _address(self, name: str) -> str:
         """A foreign name is asked for at the first of the stack's own."""

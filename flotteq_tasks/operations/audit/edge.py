@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from flotteq_tasks.host import interruption
 from flotteq_tasks.model.stack import Settings, Vhost
-from flotteq_tasks.operations.audit import checks
+from flotteq_tasks.operations.audit import checks, hello, zone
 from flotteq_tasks.operations.audit.asking import Visitor, modern_context, old_context
 from flotteq_tasks.operations.audit.checks import Check
 from flotteq_tasks.operations.verification import tls_context, words
@@ -51,12 +51,13 @@ def _everywhere(visitor: Visitor) -> Iterator[Check]:
     yield Check("foreign-host-http", "", told, ok=not answer.status)
     answer = visitor.ask(domain, "/", host=FOREIGN)
     yield Check("foreign-host-https", "", f"{answer.status or answer.problem}", ok=answer.status in {0, 421})
-    try:
-        visitor.handshake(FOREIGN, modern_context())
-        yield Check("foreign-name", "", "shows a certificate to whoever asks for another name", ok=False)
-    except OSError as error:
-        refused = isinstance(error, ssl.SSLError)
-        yield Check("foreign-name", "", "refused in the handshake" if refused else words(error), ok=refused)
+    for name, asked, what in (("foreign-name", FOREIGN, "another name"), ("no-name", "", "no name")):
+        try:
+            visitor.handshake(asked, modern_context())
+            yield Check(name, "", f"shows a certificate to whoever asks for {what}", ok=False)
+        except OSError as error:
+            refused = isinstance(error, ssl.SSLError)
+            yield Check(name, "", "refused in the handshake" if refused else words(error), ok=refused)
     with ThreadPoolExecutor(max_workers=len(INTERNAL_PORTS)) as pool:
         is_open = dict(zip(INTERNAL_PORTS, pool.map(visitor.connects, INTERNAL_PORTS), strict=True))
     reached = [port for port in INTERNAL_PORTS if is_open[port]]
@@ -67,6 +68,7 @@ def _everywhere(visitor: Visitor) -> Iterator[Check]:
 
 def _domain(visitor: Visitor, domain: str, kind: Vhost) -> Iterator[Check]:
     yield from _tls(visitor, domain)
+    yield zone.caa(visitor.settings, domain)
     suffix = "" if visitor.settings.edge.https_port == 443 else f":{visitor.settings.edge.https_port}"
     plain = visitor.ask(domain, "/a/b?c=d", method="POST", plain=True)
     yield checks.redirect(domain, plain, f"https://{domain}{suffix}/a/b?c=d")
@@ -94,6 +96,12 @@ def _tls(visitor: Visitor, domain: str) -> Iterator[Check]:
         yield Check("tls", domain, f"{version}, {protocol or 'no ALPN'}", ok=(version, protocol) == ("TLSv1.3", "h2"))
     except OSError as error:
         yield Check("tls", domain, words(error), ok=False)
+    try:
+        hybrid = visitor.negotiates(domain, hello.X25519MLKEM768)
+        yield Check("tls-hybrid", domain, f"X25519MLKEM768 is {'negotiated' if hybrid else 'refused'}", ok=hybrid,
+                    fix="an image whose nginx has OpenSSL 3.5 or later: inv nginx.upgrade")  # fmt: skip
+    except OSError as error:
+        yield Check("tls-hybrid", domain, words(error), ok=False)
     try:
         version, _ = visitor.handshake(domain, old_context())
         yield Check("tls-old", domain, f"{version} is still spoken", ok=False)

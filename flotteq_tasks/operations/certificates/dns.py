@@ -79,10 +79,19 @@ def permits(records: Iterable[str], issuer: str) -> bool:
     Args:
         issuer: its domain name.
     """
-    split = [record.split(" ", 2) for record in records]
-    values = [value for _, tag, value in split if tag.lower() == "issue"]
+    values = _issuers(records)
     # Only contacts and the like: nobody is kept out (RFC 8659 §4.2).
     return not values or any(_allows(value, issuer) for value in values)
+
+
+def names_issuers(records: Iterable[str]) -> bool:
+    """Whether CAA records keep any authority out. Pure."""
+    return bool(_issuers(records))
+
+
+def _issuers(records: Iterable[str]) -> list[str]:
+    split = [record.split(" ", 2) for record in records]
+    return [value for _, tag, value in split if tag.lower() == "issue"]
 
 
 def _allows(value: str, issuer: str) -> bool:

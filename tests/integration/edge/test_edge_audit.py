@@ -26,7 +26,9 @@ def audited(own_edge: Edge) -> tuple[Edge, Settings]:
     put(own_edge.directory, {"certs/placeholder/fullchain.pem": chain, "certs/placeholder/privkey.pem": key})
     put(own_edge.directory, {"root.pem": issuer.root})
     root = str(own_edge.directory / "root.pem")
-    return own_edge, replace(own_edge.reach, acme=Acme(root_file=root), limits=Limits(api_rate=2, api_burst=10))
+    return own_edge, replace(
+        own_edge.reach, acme=Acme(root_file=root, resolvers=()), limits=Limits(api_rate=2, api_burst=10)
+    )
 
 
 def serve(edge: Edge, settings: Settings, change: Change | None = None) -> None:
@@ -50,6 +52,7 @@ def test_the_delivered_edge_has_no_finding(audited: tuple[Edge, Settings]) -> No
     assert findings([one for one in found if one.id != "ports"]) == []
     assert {one.domain for one in found} == {"", API, APP, OTHER}
     assert {"page-load", "limit-login", "limit-requests", "tls-old", "compression"} < {one.id for one in found}
+    assert {one.found for one in found if one.id == "tls-hybrid"} == {"X25519MLKEM768 is negotiated"}
 
 
 def test_each_fault_is_found(audited: tuple[Edge, Settings]) -> None:
@@ -67,6 +70,7 @@ def test_each_fault_is_found(audited: tuple[Edge, Settings]) -> None:
         swap(default, "return 421;", "return 200;")
         swap(default, "return 308", "return 302")
         swap("http/tls.conf", "TLSv1.2 TLSv1.3", "TLSv1.2")
+        swap("http/tls.conf", "?X25519MLKEM768:", "")
         swap("snippets/proxy.conf", "proxy_hide_header X-Frame-Options;\n", "")
         swap("snippets/headers.conf", "add_header Referrer-Policy strict-origin-when-cross-origin always;\n", "")
         swap("http/policies.conf", "script-src 'self'", "script-src 'self' 'unsafe-inline'")
@@ -85,9 +89,9 @@ def test_each_fault_is_found(audited: tuple[Edge, Settings]) -> None:
 
     serve(edge, settings, spoil)
     found = {(name, domain) for name, domain, _ in findings(audit_edge(settings, limits=True))}
-    everywhere = {(name, "") for name in ("foreign-host-http", "foreign-host-https", "foreign-name")}
+    everywhere = {(name, "") for name in ("foreign-host-http", "foreign-host-https", "foreign-name", "no-name")}
     assert found - {("ports", "")} == everywhere | {
-        *((name, domain) for domain in (API, APP, OTHER) for name in ("redirect", "tls", "headers-page")),
+        *((name, domain) for domain in (API, APP, OTHER) for name in ("redirect", "tls", "tls-hybrid", "headers-page")),
         *((name, domain) for domain in (APP, OTHER) for name in ("policy", "headers-missing", "cache-missing")),
         *((name, domain) for domain in (API, APP, OTHER) for name in ("body-limit", "headers-too-large")),
         *((name, domain) for domain in (APP, OTHER) for name in ("cache-page",)),

@@ -41,6 +41,9 @@ def test_the_right_authority_must_be_allowed_by_the_zone(stack: Stack) -> None:
     try:
         done = stack.inv("ssl.init").ended(1)
         assert 'CAA records of flotteq.localhost ("0 issue other.example") do not let letsencrypt.org' in done.err
+        audit = json.loads(stack.inv("audit.edge", "--json").ended(5).out)
+        told = {one["found"] for one in audit["checks"] if one["id"] == "caa" and not one["ok"]}
+        assert told == {'flotteq.localhost has "0 issue other.example"'}
         stack.inv("ssl.init", variables={"FLOTTEQ__ACME__ISSUER": "other.example"}).ok()
     finally:
         stack.say_in_dns("clear-caa", host="flotteq.localhost")

@@ -1,10 +1,19 @@
 """Judgements on answers that the outside got."""
 
-import pytest
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from flotteq_tasks.model.stack import Vhost
-from flotteq_tasks.operations.audit import checks
+import pytest
+from unit_support import fleet
+
+from flotteq_tasks.model.stack import Acme, Project, Vhost
+from flotteq_tasks.operations.audit import checks, hello, zone
 from flotteq_tasks.operations.audit.asking import Response
+from flotteq_tasks.operations.certificates.dns import Broken, Silent
+from flotteq_tasks.operations.certificates.x509 import make_placeholder, utc_now
 
 GOOD = (
     ("Server", "nginx"),
@@ -20,6 +29,8 @@ GOOD = (
     ("Set-Cookie", "b=2"),
 )
 POLICY = "default-src 'self'; script-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+PRIME256V1 = 0x0017
+OURS = "letsencrypt.org"
 API = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 
 
@@ -131,3 +142,87 @@ def test_a_redirect_keeps_the_method_and_the_place() -> None:
     assert checks.redirect("a.x", answer(308, Location="https://a.x/b?c"), "https://a.x/b?c").ok
     assert not checks.redirect("a.x", answer(301, Location="https://a.x/b?c"), "https://a.x/b?c").ok
     assert not checks.redirect("a.x", answer(308, Location="https://a.x/"), "https://a.x/b?c").ok
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Callable[[], socket.socket]]:
+    """Connections to a TLS server that knows one group of key exchange."""
+    for name, content in zip(("chain", "key"), make_placeholder(utc_now()), strict=True):
+        (tmp_path / name).write_bytes(content)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "chain", tmp_path / "key")
+    context.set_ecdh_curve("prime256v1")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            plain, _ = listening.accept()
+            try:
+                context.wrap_socket(plain, server_side=True)
+            except OSError:
+                plain.close()
+
+        def connect() -> socket.socket:
+            threading.Thread(target=serve, daemon=True).start()
+            return socket.create_connection(listening.getsockname(), 10)
+
+        yield connect
+
+
+@pytest.mark.parametrize(("group", "taken"), [(PRIME256V1, True), (hello.X25519, False), (hello.X25519MLKEM768, False)])
+def test_a_group_is_negotiated_by_a_server_that_knows_it(
+    server: Callable[[], socket.socket], group: int, taken: bool
+) -> None:
+    with server() as opened:
+        assert hello.negotiates(opened, "a.x", group) is taken
+
+
+def test_a_server_that_says_nothing_has_negotiated_nothing() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with ours, pytest.raises(OSError, match=r"without an answer|Broken pipe"):
+        hello.negotiates(ours, "a.x", hello.X25519)
+
+
+@pytest.mark.parametrize(
+    ("domain", "records", "ok", "found"),
+    [
+        ("fleet.eu", ["0 issue letsencrypt.org"], True, 'fleet.eu has "0 issue letsencrypt.org"'),
+        ("fleet.eu", ["0 issue other.example"], False, 'fleet.eu has "0 issue other.example"'),
+        ("fleet.eu", ["0 iodef mailto:a@fleet.eu"], False, 'has "0 iodef mailto:a@fleet.eu": any authority may issue'),
+        ("fleet.eu", [], False, "no record: any authority may issue"),
+        ("fleet.localhost", [], True, "not checked: no authority issues for a name that is not public"),
+        ("fleet.localhost", ["0 issue other.example"], False, 'fleet.localhost has "0 issue other.example"'),
+    ],
+)
+def test_a_zone_must_name_its_authority(domain: str, records: list[str], ok: bool, found: str) -> None:
+    settings = fleet(project=Project(name="fleet", domain=domain), acme=Acme(issuer=OURS))
+    check = zone.caa(settings, f"api.{domain}", lambda _server, _name: (domain if records else "", records))
+    assert (check.id, check.ok, found in check.found) == ("caa", ok, True), check
+    assert ok or f'add to the zone: {domain}. CAA 0 issue "{OURS}"' in check.fix
+
+
+def test_what_the_next_dns_server_says_counts_when_one_is_silent_and_silence_is_told() -> None:
+    def policy(server: str, name: str) -> tuple[str, list[str]]:
+        if server != "192.0.2.2":
+            raise Silent(f"DNS server {server} does not answer")
+        return name, [f"0 issue {OURS}"]
+
+    both = Acme(issuer=OURS, resolvers=("192.0.2.1", "192.0.2.2"))
+    assert 'has "0 issue' in zone.caa(fleet(acme=both), "api.fleet.eu", policy).found
+    one = Acme(issuer=OURS, resolvers=("192.0.2.1",))
+    check = zone.caa(fleet(acme=one), "api.fleet.eu", policy)
+    assert (check.ok, check.found) == (True, "not checked: DNS server 192.0.2.1 does not answer")
+
+
+@pytest.mark.parametrize(("acme", "why"), [(Acme(issuer=""), "acme.issuer"), (Acme(resolvers=()), "acme.resolvers")])
+def test_what_is_not_checked_says_why(acme: Acme, why: str) -> None:
+    check = zone.caa(fleet(acme=acme), "api.fleet.eu")
+    assert check.ok and check.found.startswith(f"not checked: {why} is empty")
+
+
+def test_a_zone_that_no_server_can_read_is_a_finding() -> None:
+    def policy(server: str, _name: str) -> tuple[str, list[str]]:
+        raise Broken(f"DNS server {server} answers SERVFAIL for CAA")
+
+    check = zone.caa(fleet(acme=Acme(resolvers=("192.0.2.1",))), "api.fleet.eu", policy)
+    assert (check.ok, check.fix) == (False, "mend the zone or its DNSSEC: dig CAA api.fleet.eu @192.0.2.1")
