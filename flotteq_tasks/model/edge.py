@@ -63,7 +63,7 @@ class EdgeSettings:
     """``[edge]``: where browsers reach the stack, and how. ``address = ""`` means: ask DNS.
 
     ``trusted_proxies`` are the networks of a CDN or load balancer in front: what they write into ``client_header`` is
-    believed.
+    believed. ``ipv6_subnet`` gives the edge's container an IPv6 address; empty: it has none.
     """
 
     __pydantic_config__ = FORBID_UNKNOWN
@@ -73,6 +73,7 @@ class EdgeSettings:
     https_port: int = 443
     tls: Literal["intermediate", "modern"] = "intermediate"
     http3: bool = False
+    ipv6_subnet: str = ""
     trusted_proxies: tuple[str, ...] = ()
     client_header: str = "X-Forwarded-For"
     timeouts: EdgeTimeouts = field(default_factory=EdgeTimeouts)

@@ -14,6 +14,8 @@ DAEMON = "/etc/docker/daemon.json"
 _ORDER: tuple[Kind, ...] = ("stateful", "rolling", "tool", "edge")
 # HTTP/3 has the port of HTTPS.
 _QUIC = 443
+# Before Docker 27 the rules for IPv6 are an experiment; without them visitors over IPv6 have the address of a gateway.
+_IPV6 = {"ip6tables": True, "experimental": True}
 # Seconds beside what the containers themselves need.
 _MARGIN = 30
 
@@ -79,6 +81,7 @@ def daemon(settings: Settings, before: str) -> str:
         "userland-proxy": server.userland_proxy,
         # Holds on the default network only; the stack has networks of its own.
         "icc": False,
+        **(_IPV6 if settings.edge.ipv6_subnet else {}),
     }
     merged = {**found, **ours}
     # Another key order is no change.

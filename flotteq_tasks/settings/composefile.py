@@ -46,6 +46,14 @@ def _all_services(settings: Settings, compose: Mapping[str, Any]) -> Iterator[st
         if name in settings.services:
             for key, message in _service(settings, settings.services[name], name, body or {}):
                 yield f"services.{name}.{key}: {message}"
+            if settings.services[name].kind == "edge" and settings.edge.ipv6_subnet:
+                yield from _ipv6(compose, name, body or {})
+
+
+def _ipv6(compose: Mapping[str, Any], name: str, body: Mapping[str, Any]) -> Iterator[str]:
+    networks = compose.get("networks") or {}
+    if not any((networks.get(one) or {}).get("enable_ipv6") for one in body.get("networks") or {}):
+        yield f'services.{name}.networks: none has enable_ipv6, as edge.ipv6_subnet wants: "${{EDGE_NETWORK:-edge}}"'
 
 
 def _service(settings: Settings, service: Service, name: str, body: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

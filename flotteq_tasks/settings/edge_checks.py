@@ -18,6 +18,9 @@ FILES_PER_CONNECTION = 2
 LONGEST = 2000
 # Wider ones hold whole countries; 0.0.0.0/0 would believe everybody.
 NARROWEST = {4: 8, 6: 16}
+# Of one site at most; and room for two edges, one beside the other.
+WIDEST_SUBNET, NARROWEST_SUBNET = 48, 112
+_EXAMPLE = '"fd9b:6e4c:21d7::/64"'
 _HEADER = r"[A-Za-z0-9][A-Za-z0-9-]{0,63}"
 _PATH = r"/[A-Za-z0-9_./-]*"
 _SOURCE = re.compile(
@@ -84,8 +87,25 @@ def _proxies(settings: Settings) -> Iterator[Finding]:
             continue
         if network.prefixlen < NARROWEST[network.version]:
             yield path, f'"{text}" would believe whatever any client says about its address'
+    if settings.edge.ipv6_subnet:
+        reason = _subnet(settings.edge.ipv6_subnet)
+        if reason:
+            yield ("edge", "ipv6_subnet"), f'"{settings.edge.ipv6_subnet}" {reason}'
     if not re.fullmatch(_HEADER, settings.edge.client_header):
         yield ("edge", "client_header"), f'"{settings.edge.client_header}" is no name of a header'
+
+
+def _subnet(text: str) -> str:
+    """Say why containers cannot have addresses from it; empty when they can."""
+    try:
+        network = ipaddress.IPv6Network(text)
+    except ValueError:
+        return f"is no IPv6 network: write it like {_EXAMPLE}"
+    if network.is_link_local or network.is_multicast or network.is_loopback or network.is_unspecified:
+        return f"is no network for containers: take one of your own, like {_EXAMPLE}"
+    if network.prefixlen < WIDEST_SUBNET or network.prefixlen > NARROWEST_SUBNET:
+        return f"must be /{WIDEST_SUBNET} to /{NARROWEST_SUBNET}: 64 is usual"
+    return ""
 
 
 def _public(service: Service) -> Iterator[tuple[schema.Path, str]]:

@@ -9,6 +9,8 @@ from flotteq_tasks.model.stack import RECEIVER, Settings, variable
 from flotteq_tasks.rendering import resources
 from flotteq_tasks.settings import envfile
 
+# The Compose file's key of the edge's network with IPv6: a name of its own, because a network cannot be changed.
+EDGE_IPV6 = "edge6"
 # Where the certbot container sees the CA of a private ACME server.
 ACME_CA = "/etc/letsencrypt/acme-ca.pem"
 
@@ -55,6 +57,8 @@ def environment(settings: Settings, release: Release) -> dict[str, str]:
     values["DB_USER"] = settings.database.user
     values["DB_NAME"] = settings.database.name
     values.update(backup_variables(settings))
+    if settings.edge.ipv6_subnet:
+        values.update(EDGE_NETWORK=EDGE_IPV6, EDGE_IPV6_SUBNET=settings.edge.ipv6_subnet)
     values["ACME_CA_BUNDLE"] = ACME_CA if settings.acme.ca_file else ""
     return values
 

@@ -56,7 +56,8 @@ def moves(settings: Settings, config: Mapping[str, Any], facts: Facts, changed: 
             if extra and service.kind != "tool":
                 former[name] = extra
         else:
-            missing = [one for one in wanted[name] if any(one not in instance.networks for instance in there)]
+            needed = _shared(wanted, name) if service.kind == "edge" else wanted[name]
+            missing = [one for one in needed if any(one not in instance.networks for instance in there)]
             if missing:
                 lacking[name] = tuple(missing)
         # The edge keeps what it has: Docker might publish its ports anew.
@@ -105,6 +106,12 @@ def _connecting(joining: Mapping[str, tuple[str, ...]], facts: Facts) -> list[Co
         for network in networks
         if one.running and network not in one.networks
     ]
+
+
+def _shared(wanted: Mapping[str, tuple[str, ...]], name: str) -> tuple[str, ...]:
+    """The networks in which the edge finds others. That of its ports comes with its next container."""
+    others = {one for other, networks in wanted.items() if other != name for one in networks}
+    return tuple(one for one in wanted[name] if one in others)
 
 
 def _wanted(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -74,9 +74,7 @@ def first_site(site: Site, user: str, variables: Mapping[str, str]) -> tuple[Sit
 
 def plan_server(site: Site, *, login: str) -> list[State]:
     """Look at every item; nothing is changed. Arguments and refusals as in ``setup_server``."""
-    facts = looking.read(site.settings, site.host, login=login)
-    looking.require(site.settings, site.host, facts)
-    return look(site.host, items(site.settings, facts))
+    return _looked_at(site, login)
 
 
 def check_server(site: Site) -> list[State]:
@@ -86,8 +84,14 @@ def check_server(site: Site) -> list[State]:
         PreflightFailed: its distribution is not supported.
     """
     looking.require_user(site.settings)
-    facts = looking.read(site.settings, site.host, login=site.settings.host.user)
+    return _looked_at(site, site.settings.host.user)
+
+
+def _looked_at(site: Site, login: str) -> list[State]:
+    facts = looking.read(site.settings, site.host, login=login)
     looking.require(site.settings, site.host, facts)
+    for note in _over_ipv6(site.settings, facts):
+        site.report.warn(note)
     return look(site.host, items(site.settings, facts))
 
 
@@ -277,8 +281,15 @@ def _notes(settings: Settings, facts: ServerFacts, changed: Sequence[str]) -> li
     notes = []
     if "daemon" in changed and facts.engine:
         notes.append("Docker was restarted with its new settings; containers that run keep their former ones")
-    if facts.ipv6 and not settings.server.userland_proxy:
-        notes.append("the host has IPv6: visitors reach the edge over it only where its network has enable_ipv6")
+    notes += _over_ipv6(settings, facts)
     if "sshd" in changed and not settings.server.root_login:
         notes.append(f"root does not get in any more: log in as {settings.host.user}, then sudo -i")
     return notes
+
+
+def _over_ipv6(settings: Settings, facts: ServerFacts) -> list[str]:
+    """What to do where visitors would come over IPv6 and could not, or as one and the same address."""
+    if not facts.ipv6 or settings.edge.ipv6_subnet:
+        return []
+    then = "have one address for all" if settings.server.userland_proxy else "do not reach the edge"
+    return [f"the host has IPv6 and visitors over it {then}: edge.ipv6_subnet in flotteq.toml"]

@@ -38,17 +38,22 @@ systemd-run --quiet --unit=intruder perl -MIO::Socket::INET -e \
 docker run --detach --restart always --name intruder \\
   --publish 0.0.0.0:8080:80 --publish 0.0.0.0:9000:80 nginx:1.30 >/dev/null
 """
-# A neighbour that speaks IPv6: which ports it reaches, then how often in a row it may knock at sshd's.
-_NEIGHBOUR = """
+# A neighbour that speaks IPv6.
+_MOVE_IN = """
 sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0
-systemd-run --quiet --unit=intruder-v6 perl -MIO::Socket::IP -e \
-  'my $s = IO::Socket::IP->new(LocalHost => "::", LocalPort => 9091, Listen => 1) or die; sleep 900'
 ip netns add neighbour
 ip link add inside type veth peer name outside netns neighbour
 ip link set inside up
 ip address add fd42::1/64 dev inside nodad
 ip -n neighbour link set outside up
 ip -n neighbour address add fd42::2/64 dev outside nodad
+"""
+# Which ports it reaches, then how often in a row it may knock at sshd's.
+_NEIGHBOUR = (
+    _MOVE_IN
+    + """
+systemd-run --quiet --unit=intruder-v6 perl -MIO::Socket::IP -e \
+  'my $s = IO::Socket::IP->new(LocalHost => "::", LocalPort => 9091, Listen => 1) or die; sleep 900'
 until ss -Hltn 'sport = :9091' | grep -q .; do sleep 0.1; done
 reach() { ip netns exec neighbour timeout 1 bash -c "</dev/tcp/fd42::1/$1" 2>/dev/null; }
 for port in 22 9091; do if reach "$port"; then echo "$port open"; else echo "$port closed"; fi; done
@@ -58,6 +63,10 @@ echo "$count knocks"
 ip netns del neighbour
 systemctl stop intruder-v6
 """
+)
+# What the API says of who asks.
+_WHO = f"ip netns exec neighbour curl -gsk --max-time 10 --resolve {API}:443:[fd42::1] https://{API}/api/whoami"
+_SUBNET = {"FLOTTEQ__EDGE__IPV6_SUBNET": "fd9b:6e4c:21d7::/64"}
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +181,18 @@ def test_drift_is_found_and_mended(ready: Bare) -> None:
     assert ready.host(_STARTED).out == started
     assert ready.differing() == []
     _serves(ready)
+
+
+def test_a_visitor_over_ipv6_is_seen_by_his_own_address(ready: Bare) -> None:
+    """The running edge keeps its ports and its network; the next container has the other one."""
+    ready.host(_MOVE_IN)
+    assert ready.host(_WHO, check=False).out == "", "without proxy processes nobody gets in over IPv6"
+    assert "changed: daemon" in ready.inv("server.setup", variables=_SUBNET).ok().out
+    assert "new connections waited" in ready.inv("nginx.upgrade", variables=_SUBNET).ok().out
+    assert json.loads(ready.host(_WHO).out)["client"] == "fd42::2"
+    ready.host("ip netns del neighbour")
+    _serves(ready)
+    assert ready.inv("server.check", variables=_SUBNET).ok()
 
 
 @pytest.mark.parametrize(

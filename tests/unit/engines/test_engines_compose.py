@@ -18,6 +18,7 @@ from flotteq_tasks.engines.compose import files
 from flotteq_tasks.engines.compose.engine import RESOLVED, ComposeEngine, _image
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.fake import FakeHost
+from flotteq_tasks.model.edge import EdgeSettings
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed, SettingsError, Unhealthy
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import Release
@@ -431,6 +432,11 @@ def test_the_whole_env_file_of_a_release() -> None:
 def test_a_private_certificate_authority_is_named() -> None:
     values = files.environment(fleet(acme=Acme(ca_file="ca.pem")), RELEASE)
     assert values["ACME_CA_BUNDLE"] == "/etc/letsencrypt/acme-ca.pem"
+
+
+def test_ipv6_is_another_network() -> None:
+    values = files.environment(fleet(edge=EdgeSettings(ipv6_subnet="fd00:1::/64")), RELEASE)
+    assert (values["EDGE_NETWORK"], values["EDGE_IPV6_SUBNET"]) == ("edge6", "fd00:1::/64")
 
 
 def test_what_the_release_says_wins_over_the_env_file() -> None:

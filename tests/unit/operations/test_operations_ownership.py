@@ -99,6 +99,15 @@ def test_what_stays_joins_the_networks_of_what_is_new() -> None:
     ]  # fmt: skip
 
 
+def test_an_edge_that_runs_does_not_join_the_network_of_its_own_ports() -> None:
+    """Docker might publish them anew; they come with the next container of the edge."""
+    names = {"edge6": {"name": "fleet_edge6"}, "web": {"name": "fleet_web"}}
+    services = {"core": {"networks": {"web": None}}, "front": {"networks": {"edge6": None, "web": None}}}
+    facts = Facts(instances=(instance("front", networks=("fleet_edge",)),))
+    found = networks.moves(SETTINGS, {"networks": names, "services": services}, facts, set())
+    assert found.lacking == {"front": ("fleet_web",)}
+
+
 def test_databases_leave_what_they_do_not_need_but_the_edge_keeps_its_ports() -> None:
     assert networks.moves(SETTINGS, CONFIG, _before(), {"core"}).leaving == {
         "store": ("fleet_network",), "cache": ("fleet_network",),

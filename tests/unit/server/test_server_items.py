@@ -117,6 +117,8 @@ def test_docker_keeps_what_was_configured() -> None:
     assert '"http://mirror"' in merged and '"icc": false' in merged and '"max-size": "10m"' in merged
     assert '"live-restore": true' in merged and '"userland-proxy": false' in merged
     assert rendering.daemon(SETTINGS, merged.strip()) == merged
+    assert "ip6tables" not in merged
+    assert '"ip6tables": true' in rendering.daemon(fleet(edge=EdgeSettings(ipv6_subnet="fd00:1::/64")), "")
     with pytest.raises(SettingsError, match=r"daemon\.json on the host is no JSON"):
         rendering.daemon(SETTINGS, "{")
 

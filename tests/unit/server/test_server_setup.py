@@ -10,6 +10,7 @@ from unit_support import Events, fleet
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.engines.compose.engine import ComposeEngine
 from flotteq_tasks.host.fake import FakeHost
+from flotteq_tasks.model.edge import EdgeSettings
 from flotteq_tasks.model.errors import (
     AccessDenied,
     FlotteqError,
@@ -19,7 +20,7 @@ from flotteq_tasks.model.errors import (
     PutBack,
     Unhealthy,
 )
-from flotteq_tasks.model.events import StepStarted
+from flotteq_tasks.model.events import StepStarted, Warned
 from flotteq_tasks.model.server import ServerFacts, ServerSettings
 from flotteq_tasks.model.stack import HostSettings
 from flotteq_tasks.operations.context import Site
@@ -197,6 +198,19 @@ def test_a_plan_changes_nothing() -> None:
 def test_the_check_names_what_differs() -> None:
     found = check_server(World("firewall").site)
     assert [(one.name, bool(one.changes)) for one in found if not one.ok] == [("firewall", True)]
+
+
+@pytest.mark.parametrize(("subnet", "said"), [("", 1), ("fd00:1::/64", 0)])
+def test_a_host_whose_visitors_over_ipv6_do_not_get_in_is_told_the_key(
+    monkeypatch: pytest.MonkeyPatch, subnet: str, said: int
+) -> None:
+    monkeypatch.setitem(globals(), "FACTS", f"{FACTS}@@ ipv6\n2001:db8::7\n")
+    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, edge=EdgeSettings(ipv6_subnet=subnet)))
+    world = World()
+    check_server(world.site)
+    plan_server(world.site, login="root")
+    told = [one for one in world.events.seen if isinstance(one, Warned) and "edge.ipv6_subnet" in one.text]
+    assert len(told) == 2 * said
 
 
 def test_a_refused_host_is_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:

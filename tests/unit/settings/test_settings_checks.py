@@ -58,6 +58,10 @@ from flotteq_tasks.settings.checks import check
         ("[secrets]", "[edge.sizes]\ngzip_level = 11\n[secrets]", "edge.sizes.gzip_level: 11 is more than 9"),
         ("[secrets]", '[edge]\ntrusted_proxies = ["0.0.0.0/0"]\n[secrets]', 'edge.trusted_proxies: "0.0.0.0/0" would believe whatever any client says about its address'),
         ("[secrets]", '[edge]\ntrusted_proxies = ["cdn"]\n[secrets]', 'edge.trusted_proxies: "cdn" is no network: write it like "203.0.113.0/24"'),
+        ("[secrets]", '[edge]\nipv6_subnet = "10.0.0.0/8"\n[secrets]', 'edge.ipv6_subnet: "10.0.0.0/8" is no IPv6 network: write it like "fd9b:6e4c:21d7::/64"'),
+        ("[secrets]", '[edge]\nipv6_subnet = "fd9b:6e4c:21d7::1/64"\n[secrets]', 'edge.ipv6_subnet: "fd9b:6e4c:21d7::1/64" is no IPv6 network: write it like "fd9b:6e4c:21d7::/64"'),
+        ("[secrets]", '[edge]\nipv6_subnet = "fe80::/64"\n[secrets]', 'edge.ipv6_subnet: "fe80::/64" is no network for containers: take one of your own, like "fd9b:6e4c:21d7::/64"'),
+        ("[secrets]", '[edge]\nipv6_subnet = "fd9b::/32"\n[secrets]', 'edge.ipv6_subnet: "fd9b::/32" must be /48 to /112: 64 is usual'),
         ("[secrets]", '[edge]\nclient_header = "X Real IP"\n[secrets]', 'edge.client_header: "X Real IP" is no name of a header'),
         ("port = 80\n", 'port = 80\npublic = { csp = { scirpt-src = ["https://a.example"] } }\n', 'services.frontend-client.public.csp.scirpt-src: no CSP directive "scirpt-src", did you mean "script-src"?'),
         ("port = 80\n", 'port = 80\npublic = { csp = { script-src = ["unsafe-eval"] } }\n', """services.frontend-client.public.csp.script-src: unsafe-eval needs its single quotes: "'unsafe-eval'\""""),
@@ -129,6 +133,7 @@ def test_directories_of_the_system(project, path):
         ("[secrets]", "[limits]\nhsts_seconds = 0\n[secrets]"),
         ("[secrets]", '[database]\ncache = ""\n[secrets]'),
         ("[secrets]", '[edge]\ntrusted_proxies = ["203.0.113.7", "2001:db8::/32"]\n[secrets]'),
+        ("[secrets]", '[edge]\nipv6_subnet = "fd9b:6e4c:21d7::/64"\n[secrets]'),
         (
             "port = 80\n",
             """port = 80\npublic = { csp = { script-src = ["https://*.a.example", "'wasm-unsafe-eval'"], img-src = ["https:", "b.example:8443"] } }\n""",

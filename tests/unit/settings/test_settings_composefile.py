@@ -65,6 +65,16 @@ def test_http3_needs_its_port(project, compose):
     assert check_compose(project.load(), compose) == []
 
 
+def test_ipv6_needs_a_network_that_has_it(project, compose):
+    project.replace("[secrets]", '[edge]\nipv6_subnet = "fd00:1::/64"\n[secrets]')
+    compose["networks"] = {"edge": {"name": "e"}, "edge6": {"name": "e6", "enable_ipv6": True}}
+    compose["services"]["nginx"]["networks"] = {"edge": None}
+    line = 'services.nginx.networks: none has enable_ipv6, as edge.ipv6_subnet wants: "${EDGE_NETWORK:-edge}"'
+    assert check_compose(project.load(), compose) == [f"{FILE}: {line}"]
+    compose["services"]["nginx"]["networks"] = {"edge6": None}
+    assert check_compose(project.load(), compose) == []
+
+
 def test_a_job_needs_a_profile_and_no_healthcheck(project, compose):
     project.replace("[secrets]", '[services.keeper]\nkind = "job"\nimage = "k:1"\n[secrets]')
     compose["services"]["keeper"] = {"image": "k:1", "profiles": ["ops"]}

@@ -208,7 +208,7 @@ class TestVariables:
             ),
             (
                 "FLOTTEQ__EDGE__X",
-                "FLOTTEQ__EDGE__X: unknown key edge.x, there are: address, http_port, https_port, tls, http3, trusted_proxies, client_header, timeouts, sizes",
+                "FLOTTEQ__EDGE__X: unknown key edge.x, there are: address, http_port, https_port, tls, http3, ipv6_subnet, trusted_proxies, client_header, timeouts, sizes",
             ),
             (
                 "FLOTTEQ__EDGE__ADDRESS__X",
@@ -280,7 +280,7 @@ class TestWrongTables:
     def test_unknown_key_without_a_near_one(self, project):
         project.replace("[registry]", "[edge]\nzzz = 1\n[registry]")
         assert project.errors() == [
-            "flotteq.toml: edge.zzz: unknown key, there are: address, http_port, https_port, tls, http3, trusted_proxies, client_header, timeouts, sizes"
+            "flotteq.toml: edge.zzz: unknown key, there are: address, http_port, https_port, tls, http3, ipv6_subnet, trusted_proxies, client_header, timeouts, sizes"
         ]
 
     @pytest.mark.parametrize("key", ["env = { A = '1' }", "root = '/'", "environment = 'x'"])
