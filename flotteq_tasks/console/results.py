@@ -13,7 +13,7 @@ from flotteq_tasks.model.facts import Facts
 
 if TYPE_CHECKING:
     from flotteq_tasks.operations.audit import Check
-    from flotteq_tasks.operations.certificates import Overview
+    from flotteq_tasks.operations.certificates import Foreseen, Overview
     from flotteq_tasks.operations.control import Volume
     from flotteq_tasks.operations.deploy import Deployed
     from flotteq_tasks.operations.doctor import Finding
@@ -164,6 +164,24 @@ def show_certificates(console: Console, found: Overview) -> None:
     if found.last:
         result = "ended well" if found.last.code == 0 else f"failed with exit code {found.last.code}"
         console.line(f"last renewal: {found.last.at}, {found.last.what}, {result}")
+
+
+def show_order(console: Console, found: Foreseen, authority: str) -> None:
+    """What an authority would be asked for, and by which commands.
+
+    Args:
+        authority: URL of its directory.
+    """
+    if found.reason:
+        console.line(f"{authority} would be asked for a certificate of {len(found.names)} names: {found.reason}")
+        console.line("\n".join(f"  {one}" for one in found.names))
+    else:
+        console.line(f"nothing would be ordered: the certificate of {len(found.names)} names is good")
+    for note in found.notes:
+        console.line(f"note: {note}")
+    for order in found.orders:
+        console.line(f"$ {order}")
+    console.line("nothing was asked or changed")
 
 
 def show_volumes(console: Console, rows: Sequence[Volume]) -> None:

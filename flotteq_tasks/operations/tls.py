@@ -39,6 +39,21 @@ def init(site: Site, variables: Mapping[str, str], *, allow_partial: bool = Fals
     return _sentence(site, changed=changed)
 
 
+def foresee(site: Site, *, allow_partial: bool = False) -> certificates.Foreseen:
+    """What ``init`` would do; nothing is changed, and no authority is asked.
+
+    Raises:
+        PreflightFailed: a name is not ready for an order.
+    """
+    facts = site.engine.facts()
+    found = _certificates(site, facts).foresee(allow_partial=allow_partial)
+    if not _edge_runs(site, facts):
+        return replace(found, notes=("the edge does not run: it would be started first", *found.notes))
+    if edge_files.differences(site, facts):
+        return replace(found, notes=("the edge would be reloaded first: its files differ", *found.notes))
+    return found
+
+
 def renew(site: Site, variables: Mapping[str, str], *, dry_run: bool) -> str:
     """Renew when due; return what happened in one sentence."""
     with _locked(site, "ssl.renew", variables) as keeper:

@@ -9,15 +9,25 @@ from flotteq_tasks.tasks._app import ENV_HELP, JSON_HELP, app
 from flotteq_tasks.tasks._decorator import task
 
 
-@task(help={"allow-partial": "leave out domains that are not ready yet", "env": ENV_HELP})
-def init(c: Context, *, allow_partial: bool = False, env: str = "") -> None:
+@task(
+    help={
+        "allow-partial": "leave out domains that are not ready yet",
+        "dry-run": "show what the authority would be asked for; nothing is asked or changed",
+        "env": ENV_HELP,
+    }
+)
+def init(c: Context, *, allow_partial: bool = False, dry_run: bool = False, env: str = "") -> None:
     """Obtain the certificate of all domains.
 
     Nothing happens while it is good. Domains are added and dropped by the same call.
     """
+    from flotteq_tasks.console.results import show_order
     from flotteq_tasks.operations import tls
 
     call = app(env)
+    if dry_run:
+        show_order(call.console, tls.foresee(call.site, allow_partial=allow_partial), call.settings.acme.directory)
+        return
     call.console.line(tls.init(call.site, os.environ, allow_partial=allow_partial))
 
 

@@ -1,6 +1,12 @@
 """The lifecycle of the certificate: placeholder, first issue, renewal, status."""
 
-from flotteq_tasks.operations.certificates.lifecycle import Certificates, Render, ensure_placeholder, is_issued
+from flotteq_tasks.operations.certificates.lifecycle import (
+    Certificates,
+    Foreseen,
+    Render,
+    ensure_placeholder,
+    is_issued,
+)
 from flotteq_tasks.operations.certificates.status import (
     CertificateStatus,
     LastRenewal,
@@ -12,6 +18,6 @@ from flotteq_tasks.operations.certificates.status import (
 )
 
 __all__ = [
-    "CertificateStatus", "Certificates", "LastRenewal", "Overview", "Render", "ends_first", "ensure_placeholder",
-    "is_issued", "overview", "served_days", "status",
+    "CertificateStatus", "Certificates", "Foreseen", "LastRenewal", "Overview", "Render", "ends_first",
+    "ensure_placeholder", "is_issued", "overview", "served_days", "status",
 ]  # fmt: skip

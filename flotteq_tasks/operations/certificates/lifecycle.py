@@ -25,6 +25,24 @@ PLACEHOLDER = "placeholder"
 # Seconds: an order with five names takes 3 to 30; a slow server is asked again by certbot itself.
 ACME_LIMIT = 300
 
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What an order would be.
+
+    Args:
+        names: which the certificate would have.
+        reason: why one would be ordered; empty: none would be.
+        orders: what would be run, in turn.
+        notes: what a person should know.
+    """
+
+    names: tuple[str, ...]
+    reason: str
+    orders: tuple[Command, ...]
+    notes: tuple[str, ...] = ()
+
+
 # Puts the edge's files for an issued certificate (True) or the placeholder on the host; returns their generation.
 Render = Callable[[bool], str]
 
@@ -103,13 +121,29 @@ class Certificates:
         if len(names) < len(self.names) and self._lasts(names):
             self.report.note("the certificate has the other names and is not yet due; nothing was ordered")
             return self.install(names)
-        if self.settings.acme.directory == certbot.LETS_ENCRYPT and self._covered() != set(names):
+        if self._rehearsed(names):
             # Five failed checks an hour and name are all that this server allows: its staging server is asked first.
             with self.report.step("rehearse with the staging server"):
                 self._certonly(names, dry_run=True)
         with self.report.step(f"obtain a certificate for {len(names)} names") as note:
             note.text = _last_words(self._certonly(names, dry_run=False))
         return self.install(names)
+
+    def foresee(self, *, allow_partial: bool = False) -> Foreseen:
+        """What ``init`` would ask for, by what can be read: nothing is written, and no authority is asked.
+
+        Raises:
+            PreflightFailed: a name is not ready for an order.
+        """
+        found = preflight.check(self.host, self.settings, self.names, self.clock, fetch=False)
+        names = found.require(self.names, allow_partial=allow_partial)
+        notes = [f"{one.name} is not ready and would be left out: {one.found}" for one in found.problems]
+        partly = len(names) < len(self.names) and self._lasts(names)
+        reason = "" if partly else self._reason(names)
+        orders = [
+            self._order(names, dry_run=dry_run) for dry_run in (True, False) if self._rehearsed(names) or not dry_run
+        ]
+        return Foreseen(tuple(names), reason, tuple(orders if reason else ()), (*notes, *found.unseen))
 
     def renew(self, *, dry_run: bool = False) -> bool:
         """Renew when due. A certificate that was renewed earlier but never put into use is put into use.
@@ -223,8 +257,11 @@ class Certificates:
             self.report.warn(f"the certificate is served but not trusted here: {reason}")
 
     def _certonly(self, names: Sequence[str], *, dry_run: bool) -> str:
+        return self.host.run(self._order(names, dry_run=dry_run), timeout=ACME_LIMIT).out
+
+    def _order(self, names: Sequence[str], *, dry_run: bool) -> Command:
         acme = self.settings.acme
-        command = certbot.certonly(
+        return certbot.certonly(
             self.containers,
             names,
             certificate=self.settings.project.name,
@@ -233,7 +270,6 @@ class Certificates:
             profile=acme.profile,
             dry_run=dry_run,
         )
-        return self.host.run(command, timeout=ACME_LIMIT).out
 
     def _renew(self) -> Command:
         return certbot.renew(
@@ -266,6 +302,21 @@ class Certificates:
                 hint=f"on the host: chmod 600 {path}",
             )
         return chain, key
+
+    def _rehearsed(self, names: Sequence[str]) -> bool:
+        """Whether the authority's staging server is asked first."""
+        return self.settings.acme.directory == certbot.LETS_ENCRYPT and self._covered() != set(names)
+
+    def _reason(self, names: Sequence[str]) -> str:
+        """Why a certificate with these names would be ordered; empty: the one that is there is good."""
+        covered = self._covered()
+        if not covered:
+            return "there is none yet"
+        if covered != set(names):
+            more, fewer = (", ".join(sorted(one)) for one in (set(names) - covered, covered - set(names)))
+            changes = [f"{what} {which}" for what, which in (("gains", more), ("loses", fewer)) if which]
+            return f"it {' and '.join(changes)}"
+        return "" if self._lasts(names) else "less than a third of its life is left"
 
     def _covered(self) -> set[str]:
         """The names of certbot's newest certificate."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flotteq_tasks.commands import certbot
+from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import File, Host
 from flotteq_tasks.model.errors import PreflightFailed
 from flotteq_tasks.model.stack import Settings
@@ -63,7 +64,9 @@ class _Records:
     addresses: tuple[str, ...]
 
 
-def check(host: Host, settings: Settings, names: Sequence[str], clock: Callable[[], datetime]) -> Preflight:
+def check(
+    host: Host, settings: Settings, names: Sequence[str], clock: Callable[[], datetime], *, fetch: bool = True
+) -> Preflight:
     """Compare names, addresses, CAA records and clocks, and fetch a file of the webroot at every name from here.
 
     An address is right when the file comes from there, whatever it is (a load balancer, an address that is
@@ -71,21 +74,26 @@ def check(host: Host, settings: Settings, names: Sequence[str], clock: Callable[
 
     Args:
         clock: the present, UTC.
+        fetch: put the file there, and fetch it; without, nothing is written, and where it would have decided is told.
     """
-    token = f"flotteq-{secrets.token_urlsafe(24)}"
-    path = certbot.challenge(str(settings.directory), token)
-    folder, _, leaf = path.rpartition("/")
-    there = host.write_tree(folder, {leaf: File(token.encode())}, then=[certbot.clock_and_addresses()])
-    seconds, *own = there[-1].out.split()
+    token = f"flotteq-{secrets.token_urlsafe(24)}" if fetch else ""
+    asked = certbot.clock_and_addresses()
+    seconds, *own = (_put(host, settings, token, asked) if fetch else host.run(asked).out).split()
     skew = int(seconds) - clock().timestamp()
     expected = settings.acme.addresses or tuple(own)
     try:
         with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
             found = list(pool.map(lambda name: _look(settings, name, token, expected), names))
     finally:
-        host.run(certbot.forget_challenge(str(settings.directory), token), check=False)
+        if fetch:
+            host.run(certbot.forget_challenge(str(settings.directory), token), check=False)
     problems = [*_clock(host.name, skew), *(one for wrong, _ in found for one in wrong)]
     return Preflight(tuple(problems), tuple(dict.fromkeys(text for _, unseen in found for text in unseen)))
+
+
+def _put(host: Host, settings: Settings, token: str, then: Command) -> str:
+    folder, _, leaf = certbot.challenge(str(settings.directory), token).rpartition("/")
+    return host.write_tree(folder, {leaf: File(token.encode())}, then=[then])[-1].out
 
 
 def _clock(where: str, skew: float) -> list[Finding]:
@@ -109,7 +117,7 @@ def _look(settings: Settings, name: str, token: str, expected: Sequence[str]) ->
     addresses = list(dict.fromkeys(one for known in records for one in known.addresses))
     told = {one: ", ".join(known.server for known in records if one in known.addresses) for one in addresses}
     places = [settings.edge.address] if settings.edge.address else addresses
-    outcome = {place: probe.fetch(settings, name, place, token) for place in places}
+    outcome = {place: probe.fetch(settings, name, place, token) for place in places} if token else {}
     for place, (problem, seen) in outcome.items():
         if problem and seen:
             problems.append(_unreached(name, place, problem, expected))
@@ -117,7 +125,11 @@ def _look(settings: Settings, name: str, token: str, expected: Sequence[str]) ->
             unseen.append(f"{name} at {place}: {problem}")
     for address in addresses:
         proved = address in outcome and (not outcome[address][0] or outcome[address][1])
-        if not proved and not _is_one_of(address, expected):
+        if not token and not _is_one_of(address, expected):
+            unseen.append(
+                f"{name} leads to {address}, which is none of the host's addresses: right if port 80 leads here"
+            )
+        elif not proved and not _is_one_of(address, expected):
             problems.append(_stranger(name, address, told[address], expected))
     return problems + _caa(settings, name, records), unseen
 

@@ -27,6 +27,10 @@ def without_dns(stack: Stack) -> Iterator[None]:
 
 def test_a_domain_without_dns_is_refused_by_name_and_nothing_is_ordered(stack: Stack, without_dns: None) -> None:
     before = stack.snapshot()
+    assert f"{ADMIN}: DNS server " in stack.inv("ssl.init", "--dry-run").ended(1).err
+    foreseen = stack.inv("ssl.init", "--dry-run", "--allow-partial").ok().out
+    assert "nothing would be ordered: the certificate of 4 names is good" in foreseen
+    assert stack.snapshot() == before
     done = stack.inv("ssl.init").ended(1)
     assert "1 of 5 names are not ready, the ACME server was not asked" in done.err
     assert f"{ADMIN}: DNS server " in done.err and f"dig {ADMIN} @" in done.err and "--allow-partial" in done.err

@@ -339,3 +339,43 @@ def test_a_placeholder_is_made_where_nothing_usable_is(scene: Scene) -> None:
     content = scene.host.file("/srv/fleet/certs/placeholder/fullchain.pem").content
     assert x509.read_pem(content).placeholder
     assert ensure_placeholder(scene.host, settings(), now=NOW) is False
+
+
+NONE = ([], 90)
+
+
+@pytest.mark.parametrize(
+    ("there", "directory", "reason", "orders"),
+    [
+        (NONE, STAGING, "there is none yet", ["certonly"]),
+        (NONE, Acme().directory, "there is none yet", ["--dry-run", "certonly"]),
+        ((NAMES, 90), STAGING, "", []),
+        ((NAMES[:1], 90), STAGING, "it gains shop.fleet.example", ["certonly"]),
+        (([*NAMES, "old.fleet.example"], 90), STAGING, "it loses old.fleet.example", ["certonly"]),
+        ((NAMES, 1.2), STAGING, "less than a third of its life is left", ["certonly"]),
+    ],
+)
+def test_an_order_is_foreseen_and_nothing_is_done(
+    scene: Scene, there: tuple[list[str], float], directory: str, reason: str, orders: list[str]
+) -> None:
+    names, days = there
+    scene.host.files = {f"{LIVE}/fullchain.pem": CA.issue(names, days=days)[0]} if names else {}
+    before = dict(scene.host.files)
+    found = scene.certificates(settings(directory=directory)).foresee()
+    assert (found.names, found.reason) == (tuple(NAMES), reason)
+    assert [word in str(one) for word, one in zip(orders, found.orders, strict=True)] == [True] * len(orders)
+    assert scene.host.files == before and not scene.said("certbot certonly") and not scene.said("acme-challenge")
+
+
+def test_what_is_not_ready_is_foreseen_too(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"api.fleet.example": "192.0.2.10", "shop.fleet.example": ""}
+    monkeypatch.setattr(dns, "ask", lambda _, name, kind: [there[name]] if kind == "A" and there.get(name) else [])
+    with pytest.raises(PreflightFailed, match="1 of 2 names are not ready"):
+        scene.certificates().foresee()
+    found = scene.certificates(settings()).foresee(allow_partial=True)
+    assert found.names == ("api.fleet.example",) and "shop.fleet.example is not ready" in found.notes[0]
+
+
+def test_an_address_that_only_the_file_would_prove_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns, "ask", lambda _, name, kind: ["198.51.100.7"] if kind == "A" else [])
+    assert "leads to 198.51.100.7, which is none of the host's" in scene.certificates().foresee().notes[0]
