@@ -176,13 +176,23 @@ class Edge:
         self.find_ports()
 
     def tls(self, name: str) -> ssl.SSLSocket:
-        """A TLS connection that asks for a name."""
+        """A TLS connection that asks for a name; an empty one: for none."""
         plain = socket.create_connection(("127.0.0.1", self.https_port), 10)
         try:
-            return self.context.wrap_socket(plain, server_hostname=name)
+            return self.context.wrap_socket(plain, server_hostname=name or None)
         except BaseException:
             plain.close()
             raise
+
+    def websocket(self, path: str) -> ssl.SSLSocket:
+        """A WebSocket to the API, open."""
+        secured = self.tls(API)
+        secured.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: {API}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        assert secured.recv(4096).startswith(b"HTTP/1.1 101 ")
+        return secured
 
     def connect(self, host: str, *, plain: bool = False, sni: str = "") -> http.client.HTTPConnection:
         """A connection that requests can be sent on."""

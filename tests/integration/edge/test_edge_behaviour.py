@@ -4,10 +4,13 @@ import hashlib
 import json
 import socket
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edge_bench import API, APP, CHUNK, OTHER, OWN_POLICY, Apps, Edge
+from edge_bench import API, APP, CHUNK, GENEROUS, OTHER, OWN_POLICY, Apps, Edge
+
+from flotteq_tasks.model.edge import EdgeSettings, EdgeTimeouts
 
 pytestmark = pytest.mark.host
 
@@ -33,7 +36,7 @@ def test_an_unknown_host_gets_no_answer_over_http(edge: Edge, host: str) -> None
         assert b"Location" not in plain.recv(4096)
 
 
-@pytest.mark.parametrize("name", ["evil.example", "fleet.localhost"])
+@pytest.mark.parametrize("name", ["evil.example", "fleet.localhost", ""])
 def test_an_unknown_name_sees_no_certificate(edge: Edge, name: str) -> None:
     with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
         edge.tls(name)
@@ -130,6 +133,7 @@ def test_text_is_compressed(edge: Edge) -> None:
     for path in ("/", CHUNK):
         answer = edge.ask(APP, path, headers={"Accept-Encoding": "gzip"})
         assert answer.header("Content-Encoding") == "gzip"
+        assert answer.header("Vary") == "Accept-Encoding"
         assert len(answer.body) < 500
 
 
@@ -194,14 +198,40 @@ def test_foreign_origins_may_not_read_errors(edge: Edge) -> None:
 
 @pytest.mark.parametrize("path", ["/socket.io/?EIO=4&transport=websocket", "/api/live"])
 def test_a_websocket_passes(edge: Edge, path: str) -> None:
-    with edge.tls(API) as secured:
-        secured.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {API}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
-        assert secured.recv(4096).startswith(b"HTTP/1.1 101 ")
+    with edge.websocket(path) as secured:
         secured.sendall(b"\x81\x03abc")
         assert secured.recv(4096) == b"\x81\x03abc"
+
+
+def test_a_websocket_may_be_silent_for_longer_than_an_answer_may_take(start_edge: Callable[..., Edge]) -> None:
+    patient = start_edge(GENEROUS, EdgeSettings(timeouts=EdgeTimeouts(read=1, send=1)))
+    with patient.websocket("/socket.io/?EIO=4&transport=websocket") as live, patient.websocket("/api/live") as other:
+        assert other.recv(1) == b"", "elsewhere the limit of all answers holds"
+        live.settimeout(1.5)
+        with pytest.raises(TimeoutError):
+            live.recv(1)
+        live.sendall(b"\x81\x03abc")
+        assert live.recv(4096) == b"\x81\x03abc"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_comes_back_resumes_the_session(edge: Edge, version: ssl.TLSVersion) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = version
+
+    def visit(session: ssl.SSLSession | None = None) -> tuple[ssl.SSLSession | None, bool | None]:
+        plain = socket.create_connection(("127.0.0.1", edge.https_port), 10)
+        with context.wrap_socket(plain, server_hostname=APP, session=session) as secured:
+            secured.sendall(f"GET / HTTP/1.1\r\nHost: {APP}\r\nConnection: close\r\n\r\n".encode())
+            # With TLS 1.3 what it takes comes with the answer.
+            while secured.recv(65_536):
+                pass
+            return secured.session, secured.session_reused
+
+    session, reused = visit()
+    assert not reused
+    assert visit(session)[1]
 
 
 def test_no_other_protocol_can_be_asked_for(edge: Edge) -> None:

@@ -73,14 +73,13 @@ def test_files_of_another_generation_are_not_loaded(own_edge: Edge) -> None:
 
 
 def test_an_open_websocket_holds_the_reload_for_the_drain_time_only(own_edge: Edge) -> None:
-    with own_edge.tls(API) as secured:
-        secured.sendall(
-            f"GET /socket.io/ HTTP/1.1\r\nHost: {API}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
-        assert secured.recv(4096).startswith(b"HTTP/1.1 101 ")
+    with own_edge.websocket("/socket.io/") as secured:
         started = time.monotonic()
-        reload_edge(HOST, own_edge.compose, generation=switch(own_edge, "r3"), drain=5)
+        taken = switch(own_edge, "r3")
+        take_edge(HOST, own_edge.compose, generation=taken)
+        secured.sendall(b"\x81\x03abc")
+        assert secured.recv(4096) == b"\x81\x03abc", "an old worker keeps it"
+        reload_edge(HOST, own_edge.compose, generation=taken, drain=5)
         assert 3 < time.monotonic() - started < 12
 
 

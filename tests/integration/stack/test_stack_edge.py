@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from support.load import fetch
+from support.load import Load, fetch
 from support.stack import API, DOMAINS, FRONTENDS, NEXT, VERSION, Stack, visits, wait_for, without_failure
 
 pytestmark = pytest.mark.stack
 
 APP = DOMAINS["frontend-client"]
+# Seconds: edge.timeouts.upstream_fail, and what a name of Docker's DNS is kept for.
+FORGET = 3
 OTHER_MEMORY = {"FLOTTEQ__SERVICES__NGINX__MEMORY": "200m"}
 
 
@@ -90,6 +92,40 @@ def test_an_edge_that_cannot_start_is_put_back_without_a_failed_request(stack: S
     assert edge_of(stack) == before
     assert "flotteq_hold" not in stack.host("nft list tables").out
     assert stack.inv("plan", "--version", stack.status()["version"]).ok()
+
+
+def test_an_app_that_is_gone_is_missed_on_its_own_domain_only(stack: Stack) -> None:
+    domain, edge = DOMAINS["frontend-internal"], stack.sandbox.edge
+    others = [one for one in visits() if one.domain != domain]
+    load = Load(others, address=edge.address, port=edge.https_port, context=stack.trust())
+    name = next(one for one in stack.ids() if one.startswith("flotteq-frontend-internal-"))
+    with without_failure(load, at_least=300):
+        stack.host(f"docker stop --time 1 {name}")
+        try:
+            wait_for(lambda: stack.get(domain)[0] == 502, "the app to be gone")
+            _, headers, body = stack.get(domain)
+        finally:
+            stack.host(f"docker start {name}")
+        wait_for(lambda: stack.get(domain)[0] == 200, "the app to be back")
+    assert (headers["retry-after"], headers["x-frame-options"], b"<html" in body) == ("5", "DENY", True)
+
+
+def test_one_of_two_replicas_is_killed_and_hardly_anybody_notices(stack: Stack) -> None:
+    stack.inv("scale", "--service", "backend", "--replicas", "2").ok()
+    try:
+        name = next(one for one in stack.ids() if one.startswith("flotteq-backend-"))
+        with stack.load() as load:
+            load.wait_for(200)
+            stack.host(f"kill -KILL $(docker inspect --format '{{{{.State.Pid}}}}' {name})")
+            forgotten = time.monotonic() + FORGET
+            wait_for(lambda: time.monotonic() > forgotten, "the edge to have left it out")
+            failed = load.result.failed.copy()
+            load.wait_for(300)
+        # Only what it was answering at that moment: a request that was sent is not sent again.
+        assert failed.total() <= load.result.total / 100, str(load.result)
+        assert load.result.failed == failed, str(load.result)
+    finally:
+        stack.inv("scale", "--service", "backend", "--replicas", "1").ok()
 
 
 def test_maintenance_is_for_everybody_but_the_list_and_survives_a_deploy(stack: Stack) -> None:
