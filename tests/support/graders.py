@@ -26,15 +26,18 @@ class Graders:
     address: str
     root: Path
 
-    def run(self, *words: str, limit: float) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, limit: float, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run one and return what it said.
 
         Args:
             limit: seconds.
+            folder: where it works; it can only read there.
         """
+        place = [f"--volume={folder}:/folder:ro", "--workdir=/folder"] if folder else []
         names = [f"--add-host={domain}:{self.address}" for domain in DOMAINS.values()]
         trust = [f"--volume={self.root}:/ca.pem:ro", "--env=NODE_EXTRA_CA_CERTS=/ca.pem"]
-        command = ["docker", "run", "--rm", "--init", f"--network={self.network}", *names, *trust, self.image, *words]
+        options = ["--rm", "--init", f"--network={self.network}", *names, *trust, *place]
+        command = ["docker", "run", *options, self.image, *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
 
 

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from support.graders import Graders, graders
-from support.stack import API, DOMAINS, Stack
+from support.stack import API, DOMAINS, REPOSITORY, Stack
 
 from flotteq_tasks.operations.sandbox.images import Images
 
@@ -14,7 +15,11 @@ pytestmark = pytest.mark.stack
 
 # The sandbox's certificate authority has no list of revoked certificates.
 SANDBOX = {"cert_revocation"}
-SCAN = "/observatory/node_modules/@mdn/mdn-http-observatory/src/scan.js"
+MODULES = "/observatory/node_modules"
+SCAN = f"{MODULES}/@mdn/mdn-http-observatory/src/scan.js"
+COMPOSE = "compose/docker-compose.production.yml"
+# What csp_evaluator calls a high, a syntactical and a medium finding; from 40 on it guesses.
+GRAVE = 30
 PAGES = {domain: "/api/health" if domain == API else "" for domain in DOMAINS.values()}
 
 
@@ -57,3 +62,30 @@ def test_the_observatory_gives_its_best_grade(grade: Graders, domain: str) -> No
     done = grade.run("node", SCAN, f"{domain}{PAGES[domain]}", limit=120)
     found = json.loads(done.stdout)["scan"]
     assert (found["grade"], found["score"]) == ("A+", 130 if domain == API else 120), done.stdout
+
+
+def test_csp_evaluator_finds_no_way_around_any_policy(grade: Graders, stack: Stack) -> None:
+    def found(*policies: str) -> list[str]:
+        done = grade.run("node", "/observatory/csp.mjs", *policies, limit=60)
+        return [one["description"] for one in json.loads(done.stdout) if one["severity"] <= GRAVE]
+
+    policies = {stack.get(domain, PAGES[domain])[1]["content-security-policy"] for domain in PAGES}
+    assert len(policies) > 1
+    assert found(*policies) == []
+    assert found("script-src 'self' 'unsafe-inline'"), "it can find something"
+
+
+def test_the_compose_file_passes_dclint(grade: Graders, tmp_path: Path) -> None:
+    def lint(folder: Path) -> tuple[int, str]:
+        words = ("node", f"{MODULES}/dclint/bin/dclint.cjs", "--max-warnings", "0", "--config", ".dclintrc", COMPOSE)
+        done = grade.run(*words, limit=60, folder=folder)
+        return done.returncode, done.stdout + done.stderr
+
+    assert lint(REPOSITORY)[0] == 0, lint(REPOSITORY)[1]
+    (tmp_path / "compose").mkdir()
+    (tmp_path / ".dclintrc").write_text((REPOSITORY / ".dclintrc").read_text())
+    text, line = (REPOSITORY / COMPOSE).read_text(), "    shm_size: 256m\n"
+    assert text.count(line) == 1
+    (tmp_path / COMPOSE).write_text(text.replace(line, f'{line}    ports: ["5432:5432"]\n'))
+    code, said = lint(tmp_path)
+    assert (code, "no-unbound-port-interfaces" in said) == (1, True), said
