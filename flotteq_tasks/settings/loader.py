@@ -141,6 +141,10 @@ def _names(tables: list[Table]) -> list[str]:
 
 
 def _choose(environment: str | None, variables_: Mapping[str, str], names: list[str]) -> str:
+    if not environment and variables_.get(ENVIRONMENT_VARIABLE) == "":
+        raise SettingsError(
+            f"{ENVIRONMENT_VARIABLE} is empty", hint=f"unset it for {DEFAULT_ENVIRONMENT}, or give it a name"
+        )
     name = environment or variables_.get(ENVIRONMENT_VARIABLE) or DEFAULT_ENVIRONMENT
     if name in names:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):

@@ -56,7 +56,11 @@ class TestEnvironment:
     def test_argument_wins_over_variable_wins_over_default(self, project):
         assert project.load("production", FLOTTEQ_ENV="staging").environment == "production"
         assert project.load(None, FLOTTEQ_ENV="staging").environment == "staging"
-        assert project.load(None, FLOTTEQ_ENV="").environment == "production"
+        assert project.load(None).environment == "production"
+
+    def test_an_empty_variable_is_not_production(self, project):
+        assert project.error(None, FLOTTEQ_ENV="").message == "FLOTTEQ_ENV is empty"
+        assert project.load("staging", FLOTTEQ_ENV="").environment == "staging"
 
     def test_unknown(self, project):
         error = project.error("stagin")
