@@ -84,14 +84,23 @@ fi
 
 
 def break_lock(state: str) -> Command:
-    """End the process that holds the lock; its client stops at its next step. Exit code ``FREE``: nobody holds it."""
+    """End the process that holds the lock; its client stops at its next step. Exit code ``FREE``: nobody holds it.
+
+    A timer's job ends what it has started first: its container has ten seconds for that, as Docker gives everybody.
+    """
     return script(
         """
 state=$1
 exec 9>>"$state/lock"
 if flock --nonblock 9; then exit 3; fi
-kill "$(cat "$state/lock.pid")"
-flock --wait 10 9
+pid=$(cat "$state/lock.pid" 2>/dev/null || true)
+# A number that was left behind may be somebody else's by now.
+if [ -z "$pid" ] || ! [ "/proc/$pid/fd/9" -ef "$state/lock" ]; then
+  echo "process '$pid' does not hold $state/lock; who does: lslocks" >&2
+  exit 1
+fi
+kill "$pid"
+flock --wait 40 9 || { echo "process $pid has not ended within 40 s" >&2; exit 1; }
 rm -f "$state/lock.json"
 """,
         state,

@@ -19,7 +19,9 @@ if ! flock --wait {wait} 9; then
   echo "another operation holds the lock: $(cat "$state/lock.json" 2>/dev/null)" >&2
   exit 75
 fi
-trap 'exit 143' HUP INT TERM
+# A shell that waits for a command in the foreground hears of no signal before its end, and what the job starts must
+# not hold the lock when this is gone.
+trap 'trap "" TERM; kill 0; wait; exit 143' HUP INT TERM
 trap 'rm -f "$state/lock.json"' EXIT
 moment() {{ date -u +%Y-%m-%dT%H:%M:%S.%3N+00:00; }}
 note() {{ printf '{{"at": "%s", %s}}\\n' "$(moment)" "$1" >>"$state/journal.jsonl"; }}
@@ -220,7 +222,9 @@ def program_text(settings: Settings, commands: Mapping[str, Command]) -> str:
     """
     beside = [job.name for job in jobs(settings) if job.beside]
     cases = "\n".join(
-        f"{name})\n{command.render()} || code=$? ;;" for name, command in commands.items() if name not in beside
+        f"{name})\n{{ {command.render()}\n}} 9>&- &\nwait $! || code=$? ;;"
+        for name, command in commands.items()
+        if name not in beside
     )
     first = "".join(_BESIDE.format(name=name, command=commands[name].render()) for name in beside)
     wait = settings.schedule.wait * 60

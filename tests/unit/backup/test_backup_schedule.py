@@ -9,8 +9,11 @@ import pytest
 from unit_support import fleet, shellcheck
 
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host.local import LocalHost
+from flotteq_tasks.model.errors import CommandFailed
 from flotteq_tasks.model.stack import Project, ScheduleSettings, Service
 from flotteq_tasks.operations.history import entries
+from flotteq_tasks.operations.lock import break_lock, who_holds
 from flotteq_tasks.rendering import schedule
 
 COMMANDS = {"good": Command("env", "echo", "it's done"), "bad": Command("sh", "-c", "exit 5")}
@@ -56,6 +59,29 @@ def test_a_held_lock_is_respected(program: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert run(program, "good").returncode == 75
     assert run(program, "good").returncode == 0
+
+
+def test_a_job_that_runs_gives_the_lock_back_when_it_is_taken_away(program: Path) -> None:
+    state = str(program.parents[1] / "state")
+    waits = Command("sh", "-c", 'trap "echo put away; exit" TERM; echo begun; sleep 60 & wait', "waits")
+    program.write_text(schedule.program_text(fleet(project=Project("fleet", "f.example", str(program.parents[1]))),
+                                             {"long": waits}))  # fmt: skip
+    with subprocess.Popen([program, "long"], stdout=subprocess.PIPE, text=True, start_new_session=True) as job:
+        assert job.stdout and job.stdout.readline() == "begun\n"
+        assert break_lock(LocalHost("here"), state).startswith("here is locked by timer on")
+        assert (job.stdout.read(), job.wait(5)) == ("put away\n", 143)
+    assert who_holds(LocalHost("here"), state) == "here is not locked"
+
+
+def test_a_number_of_somebody_else_is_not_ended(program: Path) -> None:
+    state = program.parents[1] / "state"
+    with subprocess.Popen(["sleep", "60"]) as stranger, (state / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (state / "lock.pid").write_text(f"{stranger.pid}\n")
+        with pytest.raises(CommandFailed, match="does not hold"):
+            break_lock(LocalHost("here"), str(state))
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_an_unknown_job_does_nothing(program: Path) -> None:
