@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from flotteq_tasks.commands.shell import Command, script
 
+# Without a filter the list would be that of all images of the host.
 _IMAGES = """
+[ $# -gt 0 ] || exit 0
 listed=$(docker image ls --digests --no-trunc --format 'image {{.Repository}} {{.Tag}} {{.Digest}} {{.ID}}' "$@")
 printf '%s\\n' "$listed"
 printf '%s\\n' "$listed" | awk '{print $5}' | sort -u |

@@ -16,6 +16,8 @@ from flotteq_tasks.operations.releases import Listed, read_all, read_command
 from flotteq_tasks.operations.repair import repair
 
 JOURNAL_LINES = 20_000
+# References of images in one command: a shell's text may have 128 KiB (Linux: MAX_ARG_STRLEN), and one has some 120.
+AT_ONCE = 400
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,11 @@ def sweep(site: Site, stock: Found, beside: Sequence[Command] = (), seconds: flo
         assets_hours=settings.deploy.assets_hours,
     )
     references = _references(stock.images)
-    images = [scripts.remove_images(references)] if references else []
-    site.host.run_all([*beside, tidy, *images], timeout=seconds + 300, together=True)
+    parts = [references[at : at + AT_ONCE] for at in range(0, len(references), AT_ONCE)]
+    images = [scripts.remove_images(part) for part in parts]
+    site.host.run_all([*beside, tidy, *images[:1]], timeout=seconds + 300, together=True)
+    for more in images[1:]:
+        site.host.run(more, timeout=300)
     return stock.gone
 
 
