@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import shutil
 import ssl
 import stat
@@ -14,6 +15,8 @@ from flotteq_backup.errors import NotVerified
 from flotteq_backup.restic import Restic
 
 Entry = tuple[str, int, int, int, int]
+# Bytes of a name that are no UTF-8: restic's JSON has U+FFFD for each (https://pkg.go.dev/encoding/json#Marshal).
+_UNREADABLE = re.compile("[\udc80-\udcff]")
 # https://pkg.go.dev/io/fs#FileMode
 _SPECIAL = {1 << 23: stat.S_ISUID, 1 << 22: stat.S_ISGID, 1 << 20: stat.S_ISVTX}
 _KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink"}
@@ -74,7 +77,10 @@ def on_disk(root: Path) -> Iterator[tuple[str, Entry]]:
             kind = _KINDS.get(stat.S_IFMT(found.st_mode), "other")
             size = found.st_size if kind == "file" else 0
             permissions = 0 if kind == "symlink" else found.st_mode & 0o7777
-            yield str(path.relative_to(root)), (kind, found.st_uid, found.st_gid, permissions, size)
+            yield (
+                _UNREADABLE.sub("\ufffd", str(path.relative_to(root))),
+                (kind, found.st_uid, found.st_gid, permissions, size),
+            )
 
 
 def check_certificates(root: Path) -> str:

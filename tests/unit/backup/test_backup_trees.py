@@ -1,5 +1,6 @@
 """Directories that are exchanged, and certificates that certbot could renew."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def test_an_exchange_that_is_cut_off_anywhere_is_brought_to_its_end(
 def test_a_place_beside_is_empty_again(tmp_path: Path) -> None:
     fill(trees.beside(tmp_path, "new"), {"left": "by a restore that was cut off"})
     assert list(trees.beside(tmp_path, "new").iterdir()) == []
+
+
+def test_a_name_that_is_no_utf_8_is_found_as_restic_writes_it(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.txt", b"b\xe2\x82c", "café".encode()):
+        (tmp_path / os.fsdecode(name)).touch()
+    assert sorted(name for name, _ in trees.on_disk(tmp_path)) == ["b\ufffd\ufffdc", "café", "caf\ufffd.txt"]
 
 
 def test_a_lineage_of_plain_files_could_not_be_renewed(tmp_path: Path) -> None:
