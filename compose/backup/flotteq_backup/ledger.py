@@ -36,9 +36,12 @@ class Ledger:
     def add(self, event: str, **fields: Any) -> None:
         """Write a line, and wait until the disk has it."""
         line = json.dumps({"at": now(), "event": event, **fields}, sort_keys=True)
-        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
         with os.fdopen(handle, "w") as file:
-            file.write(line + "\n")
+            # Half of a line that a full disk has left would take this one along.
+            size = os.fstat(handle).st_size
+            begin = "\n" if size and os.pread(handle, 1, size - 1) != b"\n" else ""
+            file.write(f"{begin}{line}\n")
             file.flush()
             os.fsync(file.fileno())
 

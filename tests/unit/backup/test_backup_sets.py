@@ -146,6 +146,14 @@ def test_a_line_that_a_power_cut_left_unfinished_counts_as_none(tmp_path: Path) 
     assert list(ledger.sets()) == ["a"]
 
 
+def test_the_line_behind_an_unfinished_one_counts(tmp_path: Path) -> None:
+    ledger = written(tmp_path, taken("a"))
+    with ledger.path.open("a") as file:
+        file.write('{"at": "2026-11-24T0')
+    written(tmp_path, taken("b"))
+    assert list(ledger.sets()) == [one.id for one in read_ledger(ledger.path.read_text())] == ["a", "b"]
+
+
 def test_a_promise_is_kept_by_the_newest_verified_set_only(tmp_path: Path) -> None:
     text = written(tmp_path, taken("old", hours=30), taken("bad", hours=1, verified=False)).path.read_text()
     broken, absent = promises(read_ledger(text), {"db": 26, "uploads": 192}, NOW)
