@@ -33,6 +33,7 @@ tell() {
 add() { { printf '%s%s\\n' "$1" "$line" >> "$state/journal.jsonl"; } 2>/dev/null; }
 tell || { rm -f "$state/room"; tell; } || true
 gap=
+[ -z "$(tail -c 1 "$state/journal.jsonl" 2>/dev/null)" ] || gap=$'\\n'
 echo held
 while IFS= read -r -t "$lease" line; do
   case $line in

@@ -25,6 +25,8 @@ trap 'trap "" TERM; kill 0; wait; exit 143' HUP INT TERM
 trap 'rm -f "$state/lock.json"' EXIT
 moment() {{ date -u +%Y-%m-%dT%H:%M:%S.%3N+00:00; }}
 note() {{ printf '{{"at": "%s", %s}}\\n' "$(moment)" "$1" >>"$state/journal.jsonl"; }}
+# Half of a line that a full disk has left would take the next one along.
+[ -z "$(tail -c 1 "$state/journal.jsonl" 2>/dev/null)" ] || echo >>"$state/journal.jsonl"
 who="\\"what\\": \\"schedule $name\\", \\"where\\": \\"$(hostname)\\", \\"who\\": \\"timer\\""
 printf '{{%s, "since": "%s"}}\\n' "$who" "$(moment)" >"$state/lock.json"
 echo $$ >"$state/lock.pid"

@@ -48,6 +48,12 @@ def test_a_job_is_journaled_like_what_people_do(program: Path) -> None:
     assert not (program.parents[1] / "state/lock.json").exists()
 
 
+def test_a_job_behind_half_of_a_line_is_in_the_journal(program: Path) -> None:
+    (program.parents[1] / "state/journal.jsonl").write_text('{"at": "2026-11-2')
+    run(program, "good")
+    assert [one.what for one in entries(journal(program))] == ["schedule good"]
+
+
 def test_a_job_that_fails_keeps_its_exit_code(program: Path) -> None:
     assert run(program, "bad").returncode == 5
     (entry,) = entries(journal(program))

@@ -15,6 +15,7 @@ from flotteq_tasks.host.local import LocalHost
 from flotteq_tasks.model.errors import HostUnreachable, Locked
 from flotteq_tasks.model.events import Warned
 from flotteq_tasks.operations.context import holder
+from flotteq_tasks.operations.history import entries
 from flotteq_tasks.operations.lock import describe, hold, who_holds
 
 ADA = {"who": "ada", "where": "lap", "what": "deploy v1", "since": "2026-11-23 09:30:00 UTC"}
@@ -206,3 +207,11 @@ def test_half_of_a_holders_name_keeps_nobody_from_the_lock(host: LocalHost, stat
     assert events.texts(Warned) == [
         "took over the lock of somebody on another machine (an operation, since an unknown time), whose client is gone"
     ]
+
+
+def test_the_first_line_behind_half_of_one_is_read(host: LocalHost, state: str) -> None:
+    Path(state).mkdir()
+    Path(state, "journal.jsonl").write_text('{"at": "2026-11-2')
+    with hold(host, state, ADA, Events().report):
+        pass
+    assert [(one.who, one.result) for one in entries(Path(state, "journal.jsonl").read_text())] == [("ada", "done")]
