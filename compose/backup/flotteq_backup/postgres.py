@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,11 @@ select json_build_object(
 
 
 class Session:
-    """One psql that keeps its transaction open while statements are sent to it."""
+    """One psql that keeps its transaction open while statements are sent to it.
+
+    Args:
+        limit: seconds for each answer.
+    """
 
     def __init__(self, settings: Settings, database: str, *, limit: float = 3600) -> None:
         words = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-w", "-h", settings.server, "-U", settings.user, database]
@@ -83,8 +88,27 @@ class Session:
         """Run statements; return the lines of their results.
 
         Raises:
-            Failed: Postgres refused one, or is gone.
+            Failed: Postgres refused one, is gone, or did not answer in time.
         """
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            process.kill(self._psql)  # type: ignore[arg-type]
+
+        clock = threading.Timer(self._limit, end)
+        clock.daemon = True
+        clock.start()
+        try:
+            return self._ask(statement)
+        except Failed:
+            if late.is_set():
+                raise Failed(f"Postgres did not answer within {self._limit:g} s") from None
+            raise
+        finally:
+            clock.cancel()
+
+    def _ask(self, statement: str) -> list[str]:
         assert self._psql.stdin and self._psql.stdout and self._psql.stderr  # noqa: S101
         try:
             self._psql.stdin.write(f"{statement};\n\\echo @@\n")

@@ -118,7 +118,10 @@ class Beside:
                 words = postgres.restore_words(settings, self.target, path)
                 process.run(words, limit=settings.limit, environment=postgres.FILLING, watch=self._leave_room)
                 note.text = self.target
-        with say.step("compare with the manifest") as note, postgres.Session(settings, self.target) as session:
+        with (
+            say.step("compare with the manifest") as note,
+            postgres.Session(settings, self.target, limit=settings.limit) as session,
+        ):
             session.ask("analyze")
             found = postgres.contents(session, self.one["facts"].get("hashed", postgres.BY_TEXT))
             wrong = postgres.differences(self.one["facts"], found)

@@ -16,6 +16,7 @@ from flotteq_backup.ledger import Ledger
 from flotteq_backup.relay import Gate, relay
 from flotteq_backup.restic import Restic
 from flotteq_backup.settings import Settings
+from unit_support import fake_program
 
 DUMP = b"PGDMP" + bytes(range(256)) * 40
 FACTS: dict[str, Any] = {
@@ -312,6 +313,18 @@ def test_a_restore_does_not_fill_the_disk_of_the_server(
             one.make()
         assert not [word for word in said if word.startswith("create database")]
         assert dropped(said)
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_program(tmp_path, "psql", "read one; read two; echo @@; sleep 60")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    began = time.monotonic()
+    with postgres.Session(Settings(), "x", limit=0.5) as session, pytest.raises(Failed) as caught:
+        session.ask("select pg_sleep(60)")
+    assert caught.value.message == "Postgres did not answer within 0.5 s"
+    assert time.monotonic() - began < 10
 
 
 def test_the_reason_of_a_locked_repository_is_who_holds_it() -> None:
