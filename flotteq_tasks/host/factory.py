@@ -1,6 +1,7 @@
 """From settings to a host."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,12 +45,14 @@ def target(settings: Settings, variables: Mapping[str, str]) -> Target:
 
 
 def _jump(settings: Settings, variables: Mapping[str, str]) -> Target | None:
-    """``user@address:port``; the same keys and the same known_hosts."""
+    """``user@address:port``, as ``checks`` lets it through; the same keys and the same known_hosts."""
     text = settings.host.jump
     if not text:
         return None
     user, _, place = text.rpartition("@")
-    address, _, port = place.partition(":")
+    # An address of IPv6 has colons of its own: with a port it stands in brackets (RFC 3986).
+    found = re.fullmatch(r"\[(.+)\](?::(\d+))?|([^:]+)(?::(\d+))?", place)
+    address, port = (found[1] or found[3], found[2] or found[4]) if found else (place, "")
     key_text = variables.get(settings.host.key_variable, "")
     return Target(
         host=address,

@@ -17,6 +17,7 @@ __all__ = ["Finding", "check", "check_compose"]
 Finding = tuple[schema.Path, str]
 
 LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+JUMP = re.compile(r"([^@\s]+@)?(\[[0-9A-Fa-f:.]+(%\w+)?\](:\d{1,5})?|[\w.-]+(:\d{1,5})?|[0-9A-Fa-f:]+:[0-9A-Fa-f:.]*)")
 SHALLOW = frozenset(
     {"/home", "/usr/local", "/usr/bin", "/usr/lib", "/usr/share", "/var/lib", "/var/log", "/var/backups"}
 )
@@ -93,6 +94,8 @@ def _unsafe(path: str, allow: frozenset[str]) -> str:
 def _host(settings: Settings) -> Iterator[Finding]:
     if not settings.host.address:
         yield ("host", "address"), 'is empty: write a name or an address, or "local" for this machine'
+    if settings.host.jump and not JUMP.fullmatch(settings.host.jump):
+        yield ("host", "jump"), f'"{settings.host.jump}" is no way through: write user@host:port, user@[IPv6]:port'
     for path, port in (
         (("host", "port"), settings.host.port),
         (("edge", "http_port"), settings.edge.http_port),

@@ -106,6 +106,7 @@ from flotteq_tasks.settings.checks import check
         ('server = "ghcr.io"', 'server = "https://ghcr.io"', 'registry.server: "https://ghcr.io" is no registry: write host or host:port, without https:// and path'),
         ('server = "ghcr.io"', 'server = ""', 'registry.server: "" is no registry: write host or host:port, without https:// and path'),
         ('address = "flotteq.com"', 'address = ""', 'environments.production.host.address: is empty: write a name or an address, or "local" for this machine'),
+        ('address = "flotteq.com"', 'address = "a"\njump = "bastion:ssh"', 'environments.production.host.jump: "bastion:ssh" is no way through: write user@host:port, user@[IPv6]:port'),
         ('address = "flotteq.com"', 'address = "a"\nport = 0', "environments.production.host.port: 0 is no port: 1 to 65535"),
         ("[secrets]", "[edge]\nhttps_port = 80\n[secrets]", "edge.https_port: 80 is also edge.http_port: give each its own"),
     ],
