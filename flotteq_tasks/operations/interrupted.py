@@ -12,6 +12,11 @@ from flotteq_tasks.operations.history import Entry, history
 from flotteq_tasks.operations.lock import locked, who_holds
 from flotteq_tasks.operations.repair import needs_repair, remedy, repair
 
+# As the program of the timers writes it into the journal.
+TIMER = "timer"
+# Operations among which the last one of a person is looked for: a day has about five of timers.
+RECENT = 50
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -73,7 +78,8 @@ def resume(site: Site, variables: Mapping[str, str]) -> Deployed:
     Raises:
         FlotteqError: the last operation was no deploy, or it ended.
     """
-    past = history(site, lines=1)
+    # A timer's job that came since changed nothing of it.
+    past = [one for one in history(site, lines=RECENT) if one.who != TIMER]
     last = past[0] if past else None
     if last is None or last.result != "unfinished" or not last.what.startswith("deploy "):
         what = f"the last operation was '{last.what}': {last.result}" if last else "nothing has been done yet"

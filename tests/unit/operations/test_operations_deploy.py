@@ -30,7 +30,8 @@ from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import edge_check, edge_files, verification
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
-from flotteq_tasks.operations.interrupted import abort
+from flotteq_tasks.operations.interrupted import abort, resume
+from flotteq_tasks.operations.lock import Keeper
 from flotteq_tasks.operations.plan import make_plan
 from flotteq_tasks.operations.probing import Tally
 from flotteq_tasks.operations.retention import prune
@@ -280,6 +281,22 @@ def test_old_containers_that_were_stopped_and_not_removed_are_not_sent_requests_
     with pytest.raises(PutBack):
         deploy(world.site, DeployRequest(Version("v2"), surge="one"), {"GITHUB_ACTOR": "ada"})
     assert (world.served, {one.state for one in world.instances}) == (OLD, {"running"})
+
+
+def test_a_deploy_that_was_cut_off_goes_on_although_a_timer_has_run_since(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as cut:
+        cut.setattr(world.engine, "start_beside", _raiser(HostUnreachable("the client dies")))
+        cut.setattr(world.engine, "retire", _raiser(HostUnreachable("the client is dead")))
+        cut.setattr(Keeper, "last_words", lambda *_, **__: None)
+        with pytest.raises(HostUnreachable):
+            _deploy(world)
+    timer = {"at": "2026-11-24T02:17:00+00:00", "what": "schedule backup", "where": "host", "who": "timer"}
+    lines = [*world.journal, json.dumps({**timer, "event": "start"}),
+             json.dumps({**timer, "event": "end", "result": "done"})]  # fmt: skip
+    world.host.script = {re.compile("tail -n 4000"): "\n".join(lines), **world.host.script}
+    assert (resume(world.site, {"GITHUB_ACTOR": "ada"}).version, world.served) == ("v2", NEW)
 
 
 def test_after_a_connection_lost_at_any_entry_the_same_command_repairs_and_deploys(
