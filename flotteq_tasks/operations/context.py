@@ -30,7 +30,7 @@ class Site:
 
 def holder(what: str, variables: Mapping[str, str]) -> dict[str, str]:
     """Who holds the lock: the person or the CI run, the machine, and what for."""
-    who = variables.get("GITHUB_ACTOR") or variables.get("GITLAB_USER_LOGIN") or getpass.getuser()
+    who = variables.get("GITHUB_ACTOR") or variables.get("GITLAB_USER_LOGIN") or _user()
     run = f"{variables['GITHUB_REPOSITORY']} run {variables['GITHUB_RUN_ID']}" if "GITHUB_RUN_ID" in variables else ""
     return {
         "who": who,
@@ -39,3 +39,11 @@ def holder(what: str, variables: Mapping[str, str]) -> dict[str, str]:
         "what": what,
         "since": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
+
+
+def _user() -> str:
+    """The name of whoever runs this; in a container a number may be all there is."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the first until Python 3.12, the second since 3.13
+        return f"user {os.getuid()}"

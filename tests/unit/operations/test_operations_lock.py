@@ -1,5 +1,6 @@
 """The lock and the journal, with the real script on this machine."""
 
+import getpass
 import json
 import os
 import signal
@@ -215,3 +216,12 @@ def test_the_first_line_behind_half_of_one_is_read(host: LocalHost, state: str) 
     with hold(host, state, ADA, Events().report):
         pass
     assert [(one.who, one.result) for one in entries(Path(state, "journal.jsonl").read_text())] == [("ada", "done")]
+
+
+@pytest.mark.parametrize("error", [KeyError("getpwuid(): uid not found: 1001"), OSError("no username set")])
+def test_whoever_has_no_name_is_a_number(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def nameless() -> str:
+        raise error
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert holder("deploy v1", {})["who"] == f"user {os.getuid()}"
