@@ -160,7 +160,7 @@ def rotate(site: Site, name: str, variables: Mapping[str, str]) -> None:
 def _rotate(site: Site, name: str, value: Secret, who: Mapping[str, str], variables: Mapping[str, str]) -> None:
     spec = site.settings.secrets[name]
     with locked(site, who) as keeper:
-        facts = site.engine.facts()
+        facts = repair(site, keeper)
         if facts.release is None:
             raise UsageError(f"nothing is deployed to {site.host.name}: there is nothing to rotate")
         keeper.write("rotate", secret=name)
@@ -170,7 +170,7 @@ def _rotate(site: Site, name: str, value: Secret, who: Mapping[str, str], variab
                 secret_store.push(site.host, site.settings, {name: value})
                 _teach(site, spec.rotate, value)
             same = DeployRequest.same(facts.release, rotates=name)
-            deploy_locked(site, same, who, keeper, facts=repair(site, keeper), variables=variables)
+            deploy_locked(site, same, who, keeper, facts=site.engine.facts(), variables=variables)
         except HostUnreachable:
             # The lock went with the connection, and the new value may be live.
             raise

@@ -14,6 +14,7 @@ from flotteq_tasks.operations.certificates import Overview
 from flotteq_tasks.operations.certificates.x509 import read_pem
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
+from flotteq_tasks.operations.repair import repair
 
 BOOTSTRAP = "bootstrap"
 
@@ -25,7 +26,7 @@ def init(site: Site, variables: Mapping[str, str], *, allow_partial: bool = Fals
         allow_partial: without the names that are not ready.
     """
     with _locked(site, "ssl.init", variables) as keeper:
-        facts = site.engine.facts()
+        facts = repair(site, keeper)
         if not _edge_runs(site, facts):
             facts = start_edge(site, facts)
         elif edge_files.differences(site, facts):
@@ -76,7 +77,8 @@ def status(site: Site) -> Overview:
 def reload(site: Site, variables: Mapping[str, str]) -> None:
     """Render the edge's files again and reload."""
     with _locked(site, "nginx.reload", variables) as keeper:
-        facts = site.engine.facts()
+        # Else the set that a switch without an end would be taken back to gives way to that of the switch.
+        facts = repair(site, keeper)
         if not _edge_runs(site, facts):
             raise FlotteqError(f"{site.host.name}: the edge does not run", hint="inv status")
         with site.report.step("check the configuration"):

@@ -27,7 +27,7 @@ from flotteq_tasks.model.events import StepFailed, StepStarted
 from flotteq_tasks.model.facts import Instance
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
-from flotteq_tasks.operations import edge_check, edge_files, verification
+from flotteq_tasks.operations import edge_check, edge_files, tls, verification
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
 from flotteq_tasks.operations.interrupted import abort, resume
@@ -317,14 +317,17 @@ def test_after_a_connection_lost_at_any_entry_the_same_command_repairs_and_deplo
     assert wrong == []
 
 
-def test_what_takes_a_switch_back_is_used_before_it_is_pruned(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("next_", [prune, tls.reload], ids=["prune", "nginx.reload"])
+def test_a_switch_that_did_not_end_is_taken_back_before_its_former_files_are_gone(
+    world: World, monkeypatch: pytest.MonkeyPatch, next_: Callable[..., object]
+) -> None:
     with monkeypatch.context() as cut:
         cut.setattr(verification, "ask", _raiser(HostUnreachable("the client dies")))
         cut.setattr(edge_files, "switch_back", _raiser(HostUnreachable("the client is dead")))
         with pytest.raises(HostUnreachable):
             _deploy(world)
     assert world.served == NEW
-    prune(world.site, {"GITHUB_ACTOR": "ada"})
+    next_(world.site, {"GITHUB_ACTOR": "ada"})
     assert (world.served, _settled(world, FlotteqError("x"))) == (OLD, "")
 
 
