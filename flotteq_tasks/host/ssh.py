@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import itertools
+import re
 import secrets
 import shlex
 import threading
@@ -36,6 +38,8 @@ _FILE_LIMIT = 120.0
 # sshd's shells are neither login nor interactive: no profile is read, PATH may lack /usr/local/bin and the sbins.
 _PATH = "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH; "
 _PLAIN = "LC_ALL=C; export LC_ALL; "
+# sudo says this before every command, and runs it, where the host does not know its own name.
+_UNRESOLVED = re.compile("sudo: unable to resolve host ")
 # Behind sshd and sudo a command may begin after its end was said: it looks for its mark first, and the mark is set
 # before it is looked for. The name is known to nobody until then.
 _BEGIN = '[ ! -d "/tmp/$0" ] || { rmdir "/tmp/$0"; exit 143; }; '
@@ -243,10 +247,11 @@ class SshHost:
 
     def _judge(self, done: Done) -> Done:
         """Return it unless sudo itself refused."""
-        said = done.err or done.out
-        if self.target.elevates and done.code in {1, 127} and said.startswith(("sudo: ", "env: ")):
+        said = itertools.dropwhile(_UNRESOLVED.match, (done.err or done.out).splitlines())
+        first = next(said, "")
+        if self.target.elevates and done.code in {1, 127} and first.startswith(("sudo: ", "env: ")):
             raise AccessDenied(
-                f"{self.name}: no root rights without a password: {said.splitlines()[0]}",
+                f"{self.name}: no root rights without a password: {first}",
                 hint=f"on the host, as root: echo '{self.target.sudoers_line}' > /etc/sudoers.d/flotteq",
             )
         return done
