@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import dataclasses
 import shutil
+import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -311,6 +312,9 @@ def main(words: list[str], variables: dict[str, str]) -> int:
     except Failed as error:
         say.result("failed", {"message": error.message, "hint": error.hint, "details": error.details})
         code = error.code
+    except subprocess.TimeoutExpired as error:
+        say.result("failed", {"message": f"{error.cmd[0]} did not end within {error.timeout:g} s and was killed"})
+        code = FAILED
     except OSError as error:
         # Of this container's own files: a disk that is full where the ledger is written, a directory that is not there.
         what = error.strerror or str(error)

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flotteq_backup import __main__ as program
 from flotteq_backup import backup, postgres, process, restore
 from flotteq_backup.errors import Failed, NotVerified
 from flotteq_backup.ledger import Ledger
@@ -325,6 +327,19 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(
         session.ask("select pg_sleep(60)")
     assert caught.value.message == "Postgres did not answer within 0.5 s"
     assert time.monotonic() - began < 10
+
+
+def test_a_program_without_an_end_is_a_result_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def late(*_: Any) -> None:
+        raise subprocess.TimeoutExpired(["restic", "backup"], 14400)
+
+    monkeypatch.setattr(Settings, "read", lambda _: Settings(place=tmp_path))
+    monkeypatch.setattr(program, "give_credentials", lambda _: None)
+    monkeypatch.setattr(program.Program, "copy", late)
+    assert program.main(["copy"], {}) == 1
+    assert capsys.readouterr().out == '@@failed {"message": "restic did not end within 14400 s and was killed"}\n'
 
 
 def test_the_reason_of_a_locked_repository_is_who_holds_it() -> None:
