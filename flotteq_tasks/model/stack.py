@@ -20,6 +20,8 @@ Vhost = Literal["api", "web"]
 RECEIVER = "wal-receiver"
 # How the name of the container ends that stores what was received: it runs beside whatever holds the host's lock.
 STORES_WAL = "-wal-store"
+# The same of the container that a plan asks for the migrations' status: a plan holds no lock.
+PLANS = "-migrate-plan"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from flotteq_tasks.commands import postgres
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.model.errors import CommandFailed, FlotteqError
-from flotteq_tasks.model.stack import Migrations
+from flotteq_tasks.model.stack import PLANS, Migrations
 from flotteq_tasks.operations.backup import predeploy
 from flotteq_tasks.operations.context import Site
 
@@ -136,7 +136,7 @@ def _run(
     release: str = "",
 ) -> str:
     text = migration_script(migrations, commands, only_pending=only_pending)
-    name = f"{site.settings.project.name}-migrate" + ("-plan" if release else "")
+    name = f"{site.settings.project.name}{PLANS if release else '-migrate'}"
     try:
         done = site.engine.run_once(
             migrations.service, ["sh", "-ec", text], name=name, limit=migrations.timeout, release=release

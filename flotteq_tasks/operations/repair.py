@@ -7,7 +7,7 @@ from flotteq_tasks.commands import nginx
 from flotteq_tasks.model.errors import CommandFailed
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import GOOD
-from flotteq_tasks.model.stack import STORES_WAL
+from flotteq_tasks.model.stack import PLANS, STORES_WAL
 from flotteq_tasks.operations import edge_files, releases
 from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.context import Site
@@ -24,9 +24,8 @@ def strays(facts: Facts, rolling: list[str]) -> list[Instance]:
     return [
         one
         for one in facts.instances
-        if (one.oneoff and not one.name.endswith(STORES_WAL))
-        or (one.service in judged and one.name not in serving)
-        or _replaced(facts, one, rolling)
+        if not (one.oneoff and one.name.endswith((STORES_WAL, PLANS)))
+        and (one.oneoff or (one.service in judged and one.name not in serving) or _replaced(facts, one, rolling))
     ]
 
 

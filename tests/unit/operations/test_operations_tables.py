@@ -465,10 +465,11 @@ STORES = instance("backup", name="fleet-wal-store", oneoff=True)
         ((*SERVING, STRAY), ["fleet-core-2"]),
         ((*SERVING, ONE_OFF), ["fleet-core-3"]),
         ((*SERVING, STORES), []),
+        ((*SERVING, instance("core", name="fleet-migrate-plan", oneoff=True)), []),
         ((*SERVING, instance("store", 2)), []),
         ((*SERVING, instance("core", 2, state="exited")), ["fleet-core-2"]),
     ],
-    ids=["none", "container", "one-off", "stores the log", "no rolling service", "stopped"],
+    ids=["none", "container", "one-off", "stores the log", "a plan", "no rolling service", "stopped"],
 )
 def test_containers_that_serve_nobody(instances: tuple[Instance, ...], left: list[str]) -> None:
     facts = _facts(instances=instances, active=ACTIVE)
