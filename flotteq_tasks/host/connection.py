@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import paramiko
 from fabric import Config, Connection
+from paramiko.hostkeys import InvalidHostKey
 from paramiko.ssh_exception import (
     BadHostKeyException,
     ChannelException,
@@ -220,7 +221,7 @@ def _denied(target: Target, error: Exception) -> AccessDenied | None:
 
 def _open(connection: Connection, target: Target) -> None:
     if target.known_hosts.exists():
-        connection.client.load_host_keys(str(target.known_hosts))
+        _load(connection.client, target)
     connection.client.set_missing_host_key_policy(_Refuse(target))
     try:
         connection.open()
@@ -230,6 +231,16 @@ def _open(connection: Connection, target: Target) -> None:
     except BaseException:
         connection.client.close()
         raise
+
+
+def _load(client: paramiko.SSHClient, target: Target) -> None:
+    try:
+        client.load_host_keys(str(target.known_hosts))
+    except (InvalidHostKey, ValueError, OSError) as error:
+        why = f"no key in the line {error.line!r}" if isinstance(error, InvalidHostKey) else _reason(error)
+        raise SettingsError(
+            f"{target.known_hosts} cannot be read: {why}", hint=f"correct or remove that line; then {target.trust_hint}"
+        ) from error
 
 
 def _send_at_once(connection: Connection) -> None:

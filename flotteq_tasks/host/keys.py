@@ -94,7 +94,7 @@ def trust(known_hosts: Path, *keys: HostKey, replace: bool = False) -> None:
     Raises:
         AccessDenied: the file has another key of the same kind for the host, and ``replace`` is not set.
     """
-    lines = known_hosts.read_text().splitlines() if known_hosts.exists() else []
+    lines = known_hosts.read_text(errors="surrogateescape").splitlines() if known_hosts.exists() else []
     kept: list[str] = []
     for line in lines:
         wanted = [key for key in keys if _is_for(line, key.host)]
@@ -178,7 +178,7 @@ def _replace(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "w") as temporary:
+        with os.fdopen(descriptor, "w", errors="surrogateescape") as temporary:
             temporary.write(content)
         Path(name).replace(path)
     except BaseException:

@@ -1,14 +1,19 @@
-"""What sudo says, told apart from what commands say. No connection is made."""
+"""What is judged without a connection: what sudo says, and a known_hosts that is damaged."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import paramiko
 import pytest
 
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.host import connection
 from flotteq_tasks.host.base import Done
+from flotteq_tasks.host.keys import HostKey, trust
 from flotteq_tasks.host.ssh import SshHost
 from flotteq_tasks.host.target import Target
-from flotteq_tasks.model.errors import AccessDenied
+from flotteq_tasks.model.errors import AccessDenied, SettingsError
 
 HOST = SshHost(Target(host="vps", user="deploy", known_hosts=Path("/none"), sudo=True))
 WARNING = "sudo: unable to resolve host vps: Name or service not known\n"
@@ -24,3 +29,22 @@ def test_a_host_that_does_not_know_its_own_name_does_not_refuse() -> None:
 def test_a_sudo_that_wants_a_password_refuses(before: str) -> None:
     with pytest.raises(AccessDenied, match="no root rights without a password: sudo: a password is required"):
         HOST._judge(Done(Command("true"), 1, err=f"{before}sudo: a password is required\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(b"vps ssh-ed25519 AAAAC3!\n", "no key in the line 'vps ssh-ed25519 AAAAC3!'"), (b"# caf\xe9\n", "codec")],
+)
+def test_a_known_hosts_that_is_damaged_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "known_hosts").write_bytes(content)
+    target = replace(HOST.target, known_hosts=tmp_path / "known_hosts")
+    with pytest.raises(SettingsError) as caught:
+        connection._open(SimpleNamespace(client=paramiko.SSHClient()), target)
+    assert caught.value.message.startswith(f"{tmp_path}/known_hosts cannot be read: ") and why in caught.value.message
+
+
+def test_a_comment_in_another_encoding_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "known_hosts"
+    path.write_bytes(b"# caf\xe9\n")
+    trust(path, HostKey("vps", "ssh-ed25519", "AAAA", "SHA256:x"))
+    assert path.read_bytes() == b"# caf\xe9\nvps ssh-ed25519 AAAA\n"
