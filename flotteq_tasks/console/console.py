@@ -3,6 +3,7 @@
 Talk goes to standard error, results to standard output.
 """
 
+import io
 import json as jsonlib
 import shutil
 import sys
@@ -44,6 +45,9 @@ class Console:
     def detect(cls, variables: Mapping[str, str], *, json: bool = False) -> "Console":
         """Choose by the streams and the environment of this process."""
         mode = decide(variables, sys.stderr)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A sign that this place cannot show must not turn what was done into a traceback.
+            sys.stdout.reconfigure(errors="replace")
         colour = mode == "live" and not variables.get("NO_COLOR")
         sinks: dict[Mode, type[LiveLog | PlainLog | GithubLog]] = {
             "live": LiveLog,
@@ -74,7 +78,8 @@ class Console:
 
     def document(self, value: object) -> None:
         """Print one JSON document."""
-        sys.stdout.write(jsonlib.dumps(value, indent=2, default=_plain, ensure_ascii=False) + "\n")
+        plain = not marks(sys.stdout).unicode
+        sys.stdout.write(jsonlib.dumps(value, indent=2, default=_plain, ensure_ascii=plain) + "\n")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
         """Print a table that fits the terminal: long cells are cut. What is no terminal gets every cell whole."""

@@ -1,7 +1,9 @@
 """Events as people see them: in a plain log, on GitHub Actions, on a terminal."""
 
 import io
+import json
 import re
+import sys
 
 import pytest
 
@@ -238,3 +240,15 @@ def test_a_live_log_on_a_terminal_that_knows_ascii_only() -> None:
 @pytest.mark.parametrize(("encoding", "unicode"), [("utf-8", True), ("ascii", False), ("cp1252", False), ("x", False)])
 def test_signs_are_those_that_a_stream_can_encode(encoding: str, unicode: bool) -> None:
     assert marks(Stream(encoding)).unicode is unicode
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "iso-8859-1"])
+def test_a_result_is_told_where_its_signs_cannot_be_shown(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    console = Console.detect({})
+    console.line("v1 → v2")
+    console.document({"who": "Zoë 中"})
+    stream.flush()
+    line, _, document = stream.buffer.getvalue().decode(encoding).partition("\n")  # type: ignore[attr-defined]
+    assert (line, json.loads(document)) == ("v1 ? v2", {"who": "Zoë 中"})
