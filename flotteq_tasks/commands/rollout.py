@@ -1,6 +1,6 @@
 """The scripts of a rollout on one host. Each does one thing in one round trip and can be run again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from flotteq_tasks.commands.shell import WORK, Command, script
 
@@ -297,15 +297,21 @@ def restore_edge(directory: str) -> Command:
 
 
 _STAGE_AGAIN = """
-directory=$1 source=$2 release=$3
+directory=$1 source=$2 release=$3; shift 3
 cd "$directory/releases"
 rm -rf "$release"
 mkdir "$release"
 cp -a "$source/files" "$release/files"
-sed -i "s/^FLOTTEQ_RELEASE=.*/FLOTTEQ_RELEASE=$release/" "$release/files/.env"
+for variable in "FLOTTEQ_RELEASE=$release" "$@"; do
+  sed -i "s|^${variable%%=*}=.*|$variable|" "$release/files/.env"
+done
 """
 
 
-def stage_again(directory: str, source: str, release: str) -> Command:
-    """Stage the files of an earlier release under a new id."""
-    return script(_STAGE_AGAIN, directory, source, release)
+def stage_again(directory: str, source: str, release: str, variables: Mapping[str, str]) -> Command:
+    """Stage the files of an earlier release under a new id.
+
+    Args:
+        variables: of ``.env`` that get another value, which needs no quotes.
+    """
+    return script(_STAGE_AGAIN, directory, source, release, [f"{key}={value}" for key, value in variables.items()])

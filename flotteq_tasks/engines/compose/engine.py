@@ -16,13 +16,13 @@ from flotteq_tasks.commands.shell import Command, script
 from flotteq_tasks.engines.base import Change, Image, Staged
 from flotteq_tasks.engines.compose.diagnosis import diagnosis
 from flotteq_tasks.engines.compose.facts import parse_facts
-from flotteq_tasks.engines.compose.files import comparable, compose_name, release_files, unreadable
+from flotteq_tasks.engines.compose.files import comparable, compose_name, release_files, secret_path, unreadable
 from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import Done, Host
 from flotteq_tasks.model.errors import FlotteqError, PreflightFailed
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import Release
-from flotteq_tasks.model.stack import RECEIVER, Settings
+from flotteq_tasks.model.stack import RECEIVER, Settings, variable
 
 LOG_LINES = 50
 # No line of JSON or of hashes is this.
@@ -115,8 +115,16 @@ class ComposeEngine:
         return _staged(replace(release, files=hashes), done)
 
     def stage_again(self, release: Release, source: Release) -> Staged:
-        """Stage the files of an earlier release under a new id; its images and secret versions come with them."""
-        copy = rollout.stage_again(self.directory, source.id, release.id)
+        """Stage the files of an earlier release under a new id; its images and secret versions come with them.
+
+        Secrets of which the new one has other versions than the earlier one get those.
+        """
+        others = {
+            variable(name, "file"): secret_path(name, mark)
+            for name, mark in release.secrets.items()
+            if source.secrets.get(name) != mark
+        }
+        copy = rollout.stage_again(self.directory, source.id, release.id, others)
         read = self.host.run_all([copy, self._resolved(release.id)], timeout=120)
         done = _results(self._resolving(release.id), read[-1], RESOLVED)
         return _staged(replace(release, files=source.files), [one.check(self.host.name) for one in done])

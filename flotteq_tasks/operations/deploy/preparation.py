@@ -124,7 +124,11 @@ class Preparation:
 
     def _secrets(self) -> tuple[Mapping[str, str], Mapping[str, Secret]]:
         if self.request.again is not None:
-            return self.request.again.secrets, {}
+            # What a server knows one of is today's: with the password from before a rotation nobody could log in.
+            return {
+                name: self.facts.secrets.get(name, mark) if self._is_servers(name) else mark
+                for name, mark in self.request.again.secrets.items()
+            }, {}
         for name in secret_store.other_values(self.site.settings, self.facts.secrets):
             if name != self.request.rotates:
                 remedy = f"inv secrets.generate --rotate {name} replaces it"
@@ -132,6 +136,10 @@ class Preparation:
                     f"secret {name}: the host has another value than this machine; it stays ({remedy})"
                 )
         return secret_store.settle(self.site.settings, self.facts.secrets)
+
+    def _is_servers(self, name: str) -> bool:
+        spec = self.site.settings.secrets.get(name)
+        return spec is not None and spec.rotate != "restart"
 
     def replicas(self, service: str) -> int:
         """Containers of a service: what `scale` set, else flotteq.toml."""

@@ -121,5 +121,15 @@ def test_a_release_is_staged_again_under_a_new_id(tmp_path: Path, leftover: bool
     _write(tmp_path / "releases" / "r1" / "files" / ".env", "A=1\nFLOTTEQ_RELEASE=r1\nB=2\n")
     if leftover:
         _write(tmp_path / "releases" / "r2" / "files" / "stale", "x")
-    assert execute(rollout.stage_again(str(tmp_path), "r1", "r2")).returncode == 0
+    assert execute(rollout.stage_again(str(tmp_path), "r1", "r2", {})).returncode == 0
     assert _files(tmp_path / "releases" / "r2") == {"files/.env": "A=1\nFLOTTEQ_RELEASE=r2\nB=2\n"}
+
+
+def test_an_earlier_release_gets_the_passwords_that_servers_know_today(tmp_path: Path) -> None:
+    lines = "FLOTTEQ_RELEASE=r1\nDB_PASSWORD_FILE=./secrets/db_password.old\nJWT_FILE=./secrets/jwt.old\n"
+    _write(tmp_path / "releases/r1/files/.env", lines)
+    command = rollout.stage_again(str(tmp_path), "r1", "r2", {"DB_PASSWORD_FILE": "./secrets/db_password.new"})
+    assert execute(command).returncode == 0
+    assert (tmp_path / "releases/r2/files/.env").read_text() == (
+        "FLOTTEQ_RELEASE=r2\nDB_PASSWORD_FILE=./secrets/db_password.new\nJWT_FILE=./secrets/jwt.old\n"
+    )

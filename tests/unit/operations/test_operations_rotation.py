@@ -1,8 +1,9 @@
-"""A rotation whose connection is lost: what is live decides which value the servers have."""
+"""Passwords that servers know: after a rotation whose connection is lost, and in a rollback to before one."""
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.model.stack import SecretSpec
 from flotteq_tasks.operations import secret_tasks
 from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.deploy.preparation import Preparation
+from flotteq_tasks.operations.deploy.request import DeployRequest
 from flotteq_tasks.settings import secrets
 
 OLD, NEW = Secret("old value"), Secret("new value")
@@ -100,3 +103,18 @@ def test_where_somebody_else_has_the_lock_by_now_nothing_is_taken_back(
     error = _rotate(world, monkeypatch, deploy, HostUnreachable)
     assert (world.taught, error.message) == ("new value", "lost")
     assert "inv secrets.generate --rotate db_password" in error.hint
+
+
+def test_a_rollback_to_before_a_rotation_uses_the_password_that_the_server_knows(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    specs = {"db_password": SecretSpec("generated", "postgres"), "mail_password": SecretSpec("supplied")}
+    site = replace(world.site, settings=replace(world.settings, secrets=specs))
+    earlier = Release("r0", "v0", {}, secrets={"db_password": "before", "mail_password": "m1"})
+    now = Facts(secrets={"db_password": "today", "mail_password": "m2"})
+    marks, pushed = Preparation(site, DeployRequest.back_to(earlier), {}, now)._secrets()
+    assert (marks, pushed) == ({"db_password": "today", "mail_password": "m1"}, {})
+    release = replace(earlier, id="r2", secrets=marks)
+    with suppress(IndexError):  # this host resolves no Compose file
+        world.stage_again(release, earlier)
+    told = world.host.transcript[0]  # type: ignore[attr-defined]
+    assert told.endswith(" r0 r2 DB_PASSWORD_FILE=./secrets/db_password.today")
