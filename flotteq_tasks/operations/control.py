@@ -81,6 +81,11 @@ class _Scaling:
         """Containers that run now, oldest name first."""
         return [one for one in self.facts.of(self.service) if one.running]
 
+    @property
+    def staying(self) -> list[Instance]:
+        """Those that serve afterwards."""
+        return [*self.present, *self.new][: self.replicas]
+
     def start(self, note: StepNote) -> None:
         """Start the missing containers and wait for their health."""
         missing = self.replicas - len(self.present)
@@ -95,19 +100,20 @@ class _Scaling:
 
     def switch(self, note: StepNote) -> None:
         """Let the edge send requests to exactly those that stay."""
-        stay = [*self.present, *self.new][: self.replicas]
-        active = {**edge_files.serving(self.facts), self.service: [one.name for one in stay]}
+        active = {**edge_files.serving(self.facts), self.service: [one.name for one in self.staying]}
         release = self.facts.active_release or edge_files.NONE
         workers = edge_files.switch(self.site, release, active, issued=edge_files.issued(self.facts))
         edge_files.drained(self.site, workers)
-        note.text = f"{len(stay)} serve"
+        note.text = f"{len(self.staying)} serve"
 
     def finish(self, note: StepNote) -> None:
         """Remember the number for later deploys, then remove what serves no more."""
         numbers = {**self.facts.scale, self.service: self.replicas}
         self.site.host.write(f"{self.site.state}/scale.json", File((json.dumps(numbers) + "\n").encode()))
-        surplus = self.present[self.replicas :]
+        stay = {one.id for one in self.staying}
         try:
+            # Compose starts those again, too, that had been stopped.
+            surplus = [one for one in self.site.engine.facts().of(self.service) if one.id not in stay]
             self.site.engine.retire(surplus)
             edge_files.forget(self.site)
             note.text = f"{len(surplus)} removed"

@@ -28,6 +28,7 @@ from flotteq_tasks.model.facts import Instance
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import edge_check, edge_files, tls, verification
+from flotteq_tasks.operations.control import scale
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
 from flotteq_tasks.operations.interrupted import abort, resume
@@ -380,6 +381,23 @@ def test_a_switch_that_never_began_is_not_taken_back_to_an_older_copy(world: Wor
     with pytest.raises(FlotteqError):
         _deploy(world)
     assert world.served == OLD
+
+
+def test_a_stopped_container_that_scale_starts_again_does_not_stay_beside_those_that_serve(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, stopped = world.engine.start_beside, world.instances[1]
+    world.instances[1], world.images = replace(stopped, state="exited"), dict(world.live.images)
+
+    def up(*words: Any, **more: Any) -> list[Instance]:
+        new = start(*words, **more)
+        world.instances = [replace(one, state="running") for one in world.instances]
+        return new
+
+    monkeypatch.setattr(world.engine, "start_beside", up)
+    scale(world.site, "core", 3, {"GITHUB_ACTOR": "ada"})
+    assert {one.name for one in world.instances if one.service == "core"} == set(world.serving["core"])
+    assert len(world.serving["core"]) == 3
 
 
 def test_an_error_that_nobody_foresaw_is_undone_too(world: World) -> None:
