@@ -29,19 +29,31 @@ def attach(channel: paramiko.Channel, text: str) -> int:
             size = os.get_terminal_size(_STDIN)
             channel.get_pty(os.environ.get("TERM", "xterm"), size.columns, size.lines)
         channel.exec_command(text)
-        resized = None
         if interactive:
             resized = stack.enter_context(_resizes())
             stack.enter_context(_raw_mode())
-        _shovel(channel, resized)
+            _shovel(channel, resized)
+        else:
+            # A file may be larger than what the command takes before somebody reads what it says.
+            threading.Thread(target=_feed, args=[channel], daemon=True).start()
+            while select.select([channel], [], [])[0] and _show(channel):
+                pass
     return channel.recv_exit_status()
 
 
-def _shovel(channel: paramiko.Channel, resized: int | None) -> None:
-    watched: list[paramiko.Channel | int] = [channel, _STDIN, *([] if resized is None else [resized])]
+def _feed(channel: paramiko.Channel) -> None:
+    # A command that has ended takes no more.
+    with contextlib.suppress(OSError, EOFError):
+        while data := os.read(_STDIN, _CHUNK):
+            channel.sendall(data)
+        channel.shutdown_write()
+
+
+def _shovel(channel: paramiko.Channel, resized: int) -> None:
+    watched: list[paramiko.Channel | int] = [channel, _STDIN, resized]
     while True:
         ready = select.select(watched, [], [])[0]
-        if resized is not None and resized in ready:
+        if resized in ready:
             os.read(resized, _CHUNK)
             size = os.get_terminal_size(_STDIN)
             channel.resize_pty(size.columns, size.lines)
