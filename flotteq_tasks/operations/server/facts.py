@@ -145,3 +145,17 @@ def failed(host: Host, what: str, said: str) -> FlotteqError:
     return FlotteqError(
         f"{host.name}: {what}: {last}", hint="correct it and run inv server.setup again", details=said.strip()
     )
+
+
+def other_key(host: Host, settings: Settings, found: str) -> FlotteqError:
+    """The packages' key is not the one that is known.
+
+    Args:
+        found: its fingerprint.
+    """
+    server = settings.server
+    return FlotteqError(
+        f"{host.name}: the key of {server.docker_url} has the fingerprint {found.strip()}, and not "
+        f"{server.docker_fingerprint}: nothing of it was installed",
+        hint="compare with Docker's manual; a right one belongs into server.docker_fingerprint in flotteq.toml",
+    )

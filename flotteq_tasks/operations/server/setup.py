@@ -176,7 +176,7 @@ class _Setup:
             done = self.host.run_all([*first, *then], timeout=item.limit, check=False)
         for one in done:
             if one.code == server_docker.KEY_DIFFERS:
-                raise looking.failed(self.host, "the repository's key has another fingerprint", one.out)
+                raise looking.other_key(self.host, self.site.settings, one.out)
             if not one.ok:
                 raise looking.failed(self.host, item.name, one.err + one.out)
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from unit_support import Events, fleet
 
+from flotteq_tasks.commands import server_docker
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.engines.compose.engine import ComposeEngine
+from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.edge import EdgeSettings
 from flotteq_tasks.model.errors import (
@@ -182,6 +184,22 @@ def test_rules_that_do_not_load_are_put_back_at_once() -> None:
     with pytest.raises(FlotteqError, match="firewall: refused, and put back"):
         world.setup()
     assert (world.made, world.logins) == (["put back"], ["login"])
+
+
+def test_a_repository_with_another_key_names_it_and_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = ServerSettings(docker="docker", docker_url="https://packages.example/linux")
+    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, server=server))
+    world = World("repository", "packages")
+    answer, fetch = world._answer, world.items["repository"].before
+    assert fetch is not None
+    other = Done(fetch, server_docker.KEY_DIFFERS, "ABCD\n")
+    world.host.script = {"*": lambda command, line: other if command == fetch else answer(command, line)}
+    with pytest.raises(
+        FlotteqError, match=r"key of https://packages\.example/linux has the fingerprint ABCD, and"
+    ) as caught:
+        world.setup()
+    assert "server.docker_fingerprint in flotteq.toml" in str(caught.value.hint)
+    assert world.made == []
 
 
 def test_what_is_still_wrong_afterwards_is_an_error() -> None:
