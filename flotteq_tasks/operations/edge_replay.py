@@ -1,18 +1,22 @@
 """What limits do to requests: nginx's own arithmetic, applied to its access log."""
 
 import heapq
+import ipaddress
 import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 
 from flotteq_tasks.model.edge import Limits
 from flotteq_tasks.model.stack import Vhost
 
 TOO_MANY = 429
 REJECTED = "REJECTED"
+# As in nginx/http/limits.conf.j2.
+CLIENT_BITS = 64
 # nginx counts in thousandths of a request.
 ONE = 1000
 
@@ -120,15 +124,15 @@ def replay(requests: Iterable[Request], limits: Limits) -> dict[str, Tally]:
     buckets: dict[tuple[str, str], tuple[int, int]] = {}
     open_until: dict[tuple[str, str], list[float]] = defaultdict(list)
     for one in requests:
-        rates = _rates(one, limits)
-        moments = {rate: _excess(buckets.get((rate.name, one.client)), rate, one.start) for rate in rates}
+        rates, client = _rates(one, limits), _counted(one.client)
+        moments = {rate: _excess(buckets.get((rate.name, client)), rate, one.start) for rate in rates}
         refusing = next((rate for rate in rates if moments[rate] > rate.burst * ONE), None)
         for rate in rates:
             tallies[rate.name].met(one, refused=rate is refusing)
             if refusing is None:
-                buckets[rate.name, one.client] = (moments[rate], _milliseconds(one.start))
+                buckets[rate.name, client] = (moments[rate], _milliseconds(one.start))
         name = f"{_place(one)}_connections"
-        waiting = open_until[name, one.client]
+        waiting = open_until[name, client]
         while waiting and waiting[0] <= one.start:
             heapq.heappop(waiting)
         too_many = refusing is None and len(waiting) >= getattr(limits, name)
@@ -136,6 +140,14 @@ def replay(requests: Iterable[Request], limits: Limits) -> dict[str, Tally]:
         if refusing is None and not too_many:
             heapq.heappush(waiting, one.end)
     return tallies
+
+
+@cache
+def _counted(client: str) -> str:
+    """What the limits count a client as: over IPv6 the /64 that a visitor has to himself."""
+    if ":" not in client:
+        return client
+    return str(ipaddress.IPv6Network((client, CLIENT_BITS), strict=False))
 
 
 def _excess(bucket: tuple[int, int] | None, rate: Rate, now: float) -> int:

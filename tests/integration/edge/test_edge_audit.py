@@ -85,7 +85,7 @@ def test_each_fault_is_found(audited: tuple[Edge, Settings]) -> None:
         zone = "limit_req_zone $binary_remote_addr zone=page:1m rate=1r/s;"
         swap("http/limits.conf", "limit_req_status 429;", f"{zone}\nlimit_req_status 429;")
         page = "limit_req zone=page burst=9 nodelay;"
-        swap("servers/frontend-client.conf", "limit_conn connections_assets 500;", page)
+        swap("servers/frontend-client.conf", "limit_conn open_assets 500;", page)
 
     serve(edge, settings, spoil)
     found = {(name, domain) for name, domain, _ in findings(audit_edge(settings, limits=True))}

@@ -119,6 +119,16 @@ def test_guessing_passwords_is_slow(
     assert everyday_edge.ask(API, path, method="POST", headers=other, body=b"{}").status == 200
 
 
+def test_over_ipv6_a_whole_network_is_one_client(everyday_edge: Edge) -> None:
+    def login(address: str) -> int:
+        return everyday_edge.ask(API, "/api/login", method="POST", headers={"X-Forwarded-For": address}).status
+
+    # The bytes of an address may be any: line breaks, and none at all.
+    statuses = [login(f"2001:db8:a0a:0:{number:x}:0:a:0") for number in range(12)]
+    assert statuses[:6] == [200] * 6 and statuses.count(429) >= 4
+    assert login("2001:db8:a0a:1::a") == 200
+
+
 def test_open_connections_are_counted_for_each_client(
     everyday_edge: Edge, client: dict[str, str], other: dict[str, str]
 ) -> None:

@@ -48,6 +48,13 @@ def test_each_client_has_its_own_count() -> None:
     assert refused(lines, Limits(api_rate=1, api_burst=1)) == {}
 
 
+def test_over_ipv6_a_whole_network_is_one_client() -> None:
+    lines = [line(100.0, client=f"2001:db8:0:7::{number:x}") for number in range(1, 9)]
+    assert refused(lines, Limits(api_rate=1, api_burst=1)) == {"api_rate": 6}
+    lines = [line(100.0, client=f"2001:db8:0:{number:x}::1") for number in range(1, 9)]
+    assert refused(lines, Limits(api_rate=1, api_burst=1)) == {}
+
+
 def test_a_login_is_counted_twice_and_refused_once() -> None:
     limits = Limits(api_rate=100, api_burst=100, login_rate=10, login_burst=5)
     lines = [line(100 + number / 10, "/api/Auth/LOGIN/", method="POST") for number in range(12)]

@@ -87,7 +87,7 @@ def test_every_public_server_has_the_whole_protection(tree: dict[str, Directive]
         assert {"certificate.conf", "headers.conf", "maintenance.conf"} < included
         assert included & {"errors-json.conf", "errors-html.conf"}
         assert server.own("http2") == [["on"]]
-        assert server.own("limit_conn") in ([["connections_api", "23"]], [["connections_web", "31"]])
+        assert server.own("limit_conn") in ([["open_api", "23"]], [["open_web", "31"]])
         headers = [words[0] for words in server.own("add_header")]
         assert {"Content-Security-Policy", "Permissions-Policy", "Strict-Transport-Security"} < set(headers)
         assert len(set(headers)) == len(headers)
@@ -186,7 +186,7 @@ def test_every_number_can_be_set() -> None:
 
 def test_a_path_of_the_login_limit_is_matched_as_it_is() -> None:
     text = render_edge(fixture(Limits(login_paths=("/v1.0/login",), login_rate=7)), {}, issued=True)["http/limits.conf"]
-    assert rb'"~*^POST .*/v1\.0/login/?$" $binary_remote_addr;' in text
+    assert rb'"~*^POST .*/v1\.0/login/?$" $limited_client;' in text
     assert b"default 9;" in text, "seven a minute: the next one after 8.6 seconds"
 
 
@@ -228,9 +228,9 @@ def test_every_location_but_assets_and_errors_is_limited(tree: dict[str, Directi
         if location.own("proxy_pass")
     }
     assert found == {
-        "/": ["zone=limit_web", "burst=17", "nodelay"],
+        "/": ["zone=limit_pages", "burst=17", "nodelay"],
         "^~ /socket.io/": ["zone=limit_api", "burst=11", "nodelay"],
-        "^~ /uploads/": ["zone=limit_web", "burst=160", "nodelay"],
+        "^~ /uploads/": ["zone=limit_pages", "burst=160", "nodelay"],
         "^~ /assets/": ["none"],
     }
     api = next(one for one in public(tree) if one.own("server_name") == [["rpc.fleet.example"]])
