@@ -15,6 +15,7 @@ from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy.preparation import memory_bytes
 from flotteq_tasks.operations.lock import locked
 from flotteq_tasks.operations.names import known_services, own_volume, unknown
+from flotteq_tasks.operations.passwords import half_rotated
 from flotteq_tasks.operations.repair import repair
 from flotteq_tasks.operations.steps import Step, run_steps
 
@@ -149,9 +150,10 @@ def _each(site: Site, names: Iterable[str], variables: Mapping[str, str], verb: 
             with site.report.step(f"{verb} {name}"):
                 site.host.run(command([name]), timeout=180)
         if verb != "stop":
-            instances = [one for one in site.engine.facts().instances if one.service in present]
+            facts = site.engine.facts()
+            instances = [one for one in facts.instances if one.service in present]
             site.engine.wait_healthy(instances, limit=site.settings.deploy.health_timeout)
-        if verb == "start" and facts.restoring:
+        if verb == "start" and (facts.restoring or half_rotated(site.settings, facts)):
             repair(site, keeper)
         keeper.write("control", verb=verb, services=present)
     return present

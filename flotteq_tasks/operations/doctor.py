@@ -138,9 +138,9 @@ def _stack(site: Site, facts: Facts) -> Iterator[Finding]:
     yield from _edge(site, facts)
     if facts.locked:
         yield Finding("operation", "one is at work: inv deploy.status")
-    elif repair.needs_repair(facts, site.settings.of_kind("rolling")):
+    elif repair.needs_repair(site.settings, facts):
         yield Finding("operation", "one did not end: something is half-done", ok=False,
-                      fix=repair.remedy(facts))  # fmt: skip
+                      fix=repair.remedy(site.settings, facts))  # fmt: skip
     yield Finding("live", facts.release.version if facts.release else "nothing deployed yet")
 
 

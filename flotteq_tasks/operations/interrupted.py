@@ -35,13 +35,13 @@ def progress(site: Site) -> Progress:
     facts = site.engine.facts()
     lock = who_holds(site.host, site.state)
     # Under a lock that is held the work goes on: nothing has to be taken back.
-    half_done = "is locked by" not in lock and needs_repair(facts, site.settings.of_kind("rolling"))
+    half_done = "is locked by" not in lock and needs_repair(site.settings, facts)
     return Progress(
         lock=lock,
         last=past[0] if past else None,
         half_done=half_done,
         version=facts.release.version if facts.release else "",
-        remedy=remedy(facts) if half_done else "",
+        remedy=remedy(site.settings, facts) if half_done else "",
     )
 
 

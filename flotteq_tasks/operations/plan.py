@@ -61,7 +61,7 @@ def make_plan(site: Site, request: DeployRequest, variables: Mapping[str, str]) 
     lock = who_holds(site.host, site.state)
     if "is locked by" in lock:
         warnings.append(f"{lock}: what runs now will soon be different")
-    elif needs_repair(facts, site.settings.of_kind("rolling")):
+    elif needs_repair(site.settings, facts):
         warnings.append("an earlier operation did not end: the deploy repairs that first")
     with rehearsed(site, request, "plan", facts, variables) as prepared:
         pending = _pending(prepared)

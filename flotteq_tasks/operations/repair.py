@@ -7,8 +7,8 @@ from flotteq_tasks.commands import nginx
 from flotteq_tasks.model.errors import CommandFailed
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import GOOD
-from flotteq_tasks.model.stack import PLANS, STORES_WAL
-from flotteq_tasks.operations import edge_files, releases
+from flotteq_tasks.model.stack import PLANS, STORES_WAL, Settings
+from flotteq_tasks.operations import edge_files, passwords, releases
 from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.lock import Keeper
@@ -35,17 +35,22 @@ def _replaced(facts: Facts, one: Instance, rolling: list[str]) -> bool:
     return fixed and any(other.running for other in facts.of(one.service))
 
 
-def needs_repair(facts: Facts, rolling: list[str]) -> bool:
-    """Whether something is half-done: an unrecorded switch, files of another release, strays, a restore."""
+def needs_repair(settings: Settings, facts: Facts) -> bool:
+    """Whether something is half-done: an unrecorded switch, files of another release, strays, a restore, a rotation."""
     foreign = facts.release is not None and facts.files_release not in ("", facts.release.id)
-    return _unrecorded(facts) or foreign or bool(strays(facts, rolling)) or bool(facts.restoring)
+    left = bool(strays(facts, settings.of_kind("rolling"))) or bool(facts.restoring)
+    return _unrecorded(facts) or foreign or left or bool(passwords.half_rotated(settings, facts))
 
 
-def remedy(facts: Facts) -> str:
+def remedy(settings: Settings, facts: Facts) -> str:
     """What to say of something that is half-done."""
-    if not facts.restoring:
+    rotated = passwords.half_rotated(settings, facts)
+    if facts.restoring:
+        what = settling.named(facts.restoring)
+    elif rotated:
+        what = f"a rotation of {', '.join(rotated)}"
+    else:
         return "inv deploy.resume goes on, inv deploy.abort takes it back"
-    what = settling.named(facts.restoring)
     return f"{what}: inv deploy.abort brings it to an end, so does the next deploy, restore or start"
 
 
@@ -61,7 +66,7 @@ def repair(site: Site, keeper: Keeper) -> Facts:
     to the containers from before, which are still there because they are removed last.
     """
     facts = site.engine.facts()
-    if not needs_repair(facts, site.settings.of_kind("rolling")):
+    if not needs_repair(site.settings, facts):
         if facts.edge_kept:
             facts = _read_again(site, facts)
             edge_files.forget(site)
@@ -78,6 +83,9 @@ def repair(site: Site, keeper: Keeper) -> Facts:
         keeper.write("repair", removed=[one.name for one in left])
         site.engine.retire(left)
     edge_files.forget(site)
+    for name in passwords.settle(site, facts):
+        site.report.warn(f"a rotation of {name} did not end: its server has the value again that the live release has")
+        keeper.write("repair", rotation=name)
     if facts.restoring:
         site.report.warn(settling.settle(site, facts))
         keeper.write("repair", restore=settling.named(facts.restoring))

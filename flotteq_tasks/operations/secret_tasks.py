@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from flotteq_tasks.commands import postgres, redis
 from flotteq_tasks.commands.shell import script
 from flotteq_tasks.host import interruption
 from flotteq_tasks.model.errors import HostUnreachable, Locked, SecretError, UsageError
 from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.model.stack import SecretSpec, Settings
-from flotteq_tasks.operations import secret_store
+from flotteq_tasks.operations import passwords, secret_store
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.deploy import DeployRequest, deploy_locked
 from flotteq_tasks.operations.doctor import Finding
@@ -164,11 +163,11 @@ def _rotate(site: Site, name: str, value: Secret, who: Mapping[str, str], variab
         if facts.release is None:
             raise UsageError(f"nothing is deployed to {site.host.name}: there is nothing to rotate")
         keeper.write("rotate", secret=name)
-        old = _on_host(site, name, facts.secrets.get(name, ""))
+        old = passwords.on_host(site, name, facts.secrets.get(name, ""))
         try:
             with site.report.step(f"new value of {name}"):
                 secret_store.push(site.host, site.settings, {name: value})
-                _teach(site, spec.rotate, value)
+                passwords.teach(site, spec.rotate, value)
             same = DeployRequest.same(facts.release, rotates=name)
             deploy_locked(site, same, who, keeper, facts=site.engine.facts(), variables=variables)
         except HostUnreachable:
@@ -176,11 +175,11 @@ def _rotate(site: Site, name: str, value: Secret, who: Mapping[str, str], variab
             raise
         except BaseException:
             with interruption.ignored():
-                _take_back(site, name, old)
+                passwords.take_back(site, name, old)
             raise
         files.write(site.settings.root, site.settings.environment, name, value, replace=True)
         if spec.rotate == "redis":
-            site.host.run(redis.only_password(site.engine.containers, site.settings.database.cache), stdin=_line(value))
+            passwords.only(site, value)
 
 
 def _settle(site: Site, name: str, value: Secret, who: Mapping[str, str], lost: HostUnreachable) -> None:
@@ -190,28 +189,10 @@ def _settle(site: Site, name: str, value: Secret, who: Mapping[str, str], lost: 
             facts = repair(site, keeper)
             mark = facts.release.secrets.get(name, "") if facts.release else ""
             if mark not in ("", files.fingerprint(name, value)) and facts.secrets.get(name) != mark:
-                _take_back(site, name, _on_host(site, name, mark))
+                passwords.take_back(site, name, passwords.on_host(site, name, mark))
     except (HostUnreachable, Locked):
         hint = f"when the host answers, inv secrets.generate --rotate {name}: who uses it may have another value now"
         raise HostUnreachable(lost.message, hint=hint, details=lost.details) from lost
-
-
-def _on_host(site: Site, name: str, mark: str) -> Secret:
-    content = site.host.read(f"{site.settings.directory}/secrets/{name}.{mark}")
-    if not content:
-        raise SecretError(f"{name} is not on the host yet: there is nothing to rotate", hint="inv secrets.push")
-    return Secret(content.decode())
-
-
-def _take_back(site: Site, name: str, old: Secret) -> None:
-    """The consumers still have the old value: the servers and the newest link must have it, too."""
-    with site.report.step(f"undo new value of {name}"):
-        secret_store.push(site.host, site.settings, {name: old})
-        how, containers = site.settings.secrets[name].rotate, site.engine.containers
-        if how == "redis":
-            site.host.run(redis.only_password(containers, site.settings.database.cache), stdin=_line(old))
-        else:
-            _teach(site, how, old)
 
 
 def _supplied(site: Site, name: str) -> Secret:
@@ -219,19 +200,9 @@ def _supplied(site: Site, name: str) -> Secret:
     value = files.read(site.settings.root, site.settings.environment, name)
     if value is None:
         raise SecretError(f"there is no new value of {name} here", hint=f"inv secrets.set {name}")
-    if site.engine.facts().secrets.get(name) == files.fingerprint(name, value):
+    facts, mark = site.engine.facts(), files.fingerprint(name, value)
+    # A rotation that did not end left it on the host alone: what runs has another one.
+    live = facts.release.secrets.get(name, mark) if facts.release else mark
+    if facts.secrets.get(name) == mark == live:
         raise UsageError(f"the host has this value of {name} already", hint=f"inv secrets.set {name}")
     return value
-
-
-def _teach(site: Site, how: str, value: Secret) -> None:
-    containers, database = site.engine.containers, site.settings.database
-    if how == "postgres":
-        site.host.run(postgres.set_password(containers, database), stdin=_line(value))
-    elif how == "redis":
-        # Redis takes several passwords: the old one works until the last consumer has the new one.
-        site.host.run(redis.add_password(containers, database.cache), stdin=_line(value))
-
-
-def _line(value: Secret) -> bytes:
-    return value.reveal().encode() + b"\n"

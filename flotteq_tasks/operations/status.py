@@ -69,7 +69,7 @@ def status(site: Site) -> Status:
     facts = site.engine.facts()
     is_issued = edge_files.issued(facts)
     answers = verify_domains(site.settings, verify=is_issued, maintenance=facts.maintenance) if facts.release else []
-    half_done = not facts.locked and needs_repair(facts, site.settings.of_kind("rolling"))
+    half_done = not facts.locked and needs_repair(site.settings, facts)
     return Status(
         environment=site.settings.environment,
         host=site.host.name,
@@ -85,7 +85,7 @@ def status(site: Site) -> Status:
         maintenance_allowed=facts.maintenance_allowed,
         busy=facts.locked,
         half_done=half_done,
-        remedy=remedy(facts) if half_done else "",
+        remedy=remedy(site.settings, facts) if half_done else "",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit_support import Events, fleet
+from unit_support import Events, fleet, instance
 
 from flotteq_tasks.engines.compose.engine import ComposeEngine
 from flotteq_tasks.host.fake import FakeHost
@@ -17,7 +17,7 @@ from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.secret import Secret
 from flotteq_tasks.model.stack import SecretSpec
-from flotteq_tasks.operations import secret_tasks
+from flotteq_tasks.operations import repair, secret_tasks
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.deploy.preparation import Preparation
 from flotteq_tasks.operations.deploy.request import DeployRequest
@@ -35,11 +35,15 @@ class World(ComposeEngine):
         files = {f"/srv/fleet/secrets/db_password.{OLD_MARK}": "old value"}
         super().__init__(FakeHost({"*": ""}, files=files), fleet(root, secrets=spec))
         self.live, self.locks = Release("r1", "v1", {}, secrets={"db_password": OLD_MARK}), 0
+        self.store = "running"
         self.site = Site(self.settings, self.host, self, Events().report)
 
     def facts(self) -> Facts:
         links = re.findall(r"db_password\.([0-9a-f]{12})", "\n".join(self.host.transcript))  # type: ignore[attr-defined]
-        return Facts(release=self.live, secrets={"db_password": links[-1] if links else OLD_MARK})
+        return Facts(
+            release=self.live, secrets={"db_password": links[-1] if links else OLD_MARK},
+            instances=(instance("store", state=self.store),),
+        )  # fmt: skip
 
     @property
     def taught(self) -> str:
@@ -103,6 +107,51 @@ def test_where_somebody_else_has_the_lock_by_now_nothing_is_taken_back(
     error = _rotate(world, monkeypatch, deploy, HostUnreachable)
     assert (world.taught, error.message) == ("new value", "lost")
     assert "inv secrets.generate --rotate db_password" in error.hint
+
+
+def _killed(world: World, patch: pytest.MonkeyPatch) -> None:
+    """Push and teach a new value, then die as SIGKILL does it: nothing is taken back, nobody looks at the host."""
+
+    def deploy(*_: Any, **__: Any) -> None:
+        raise HostUnreachable("killed")
+
+    patch.setattr(secret_tasks, "_settle", lambda *_: None)
+    _rotate(world, patch, deploy, HostUnreachable)
+    assert world.taught == "new value"
+
+
+def test_the_next_operation_gives_the_server_the_live_value_again_after_a_client_was_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    _killed(world, monkeypatch)
+    assert repair.needs_repair(world.settings, world.facts())
+    assert repair.remedy(world.settings, world.facts()).startswith("a rotation of db_password: inv deploy.abort")
+    with world.lock() as keeper:
+        after = repair.repair(world.site, keeper)
+    assert (world.taught, after.secrets) == ("old value", {"db_password": OLD_MARK})
+    assert not repair.needs_repair(world.settings, after)
+
+
+def test_a_server_that_does_not_run_is_left_with_the_value_that_it_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    _killed(world, monkeypatch)
+    world.store = "exited"
+    assert not repair.needs_repair(world.settings, world.facts())
+
+
+def test_a_supplied_value_that_never_went_live_is_not_refused_as_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    _killed(world, monkeypatch)
+    secrets.write(tmp_path, "production", "db_password", NEW)
+    assert secret_tasks._supplied(world.site, "db_password") == NEW
+    world.live = replace(world.live, secrets={"db_password": NEW_MARK})
+    with pytest.raises(FlotteqError, match="the host has this value of db_password already"):
+        secret_tasks._supplied(world.site, "db_password")
 
 
 def test_a_rollback_to_before_a_rotation_uses_the_password_that_the_server_knows(tmp_path: Path) -> None:

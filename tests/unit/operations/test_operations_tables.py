@@ -573,9 +573,9 @@ def test_a_restore_that_did_not_end_is_brought_to_one(output: str, said: str) ->
 
 
 def test_what_is_half_done_is_named() -> None:
-    assert repair.needs_repair(RESTORING, ["core"])
-    assert repair.remedy(RESTORING).startswith("a restore of set s1: inv deploy.abort brings it to an end")
-    assert repair.remedy(SWITCHED) == "inv deploy.resume goes on, inv deploy.abort takes it back"
+    assert repair.needs_repair(fleet(), RESTORING)
+    assert repair.remedy(fleet(), RESTORING).startswith("a restore of set s1: inv deploy.abort brings it to an end")
+    assert repair.remedy(fleet(), SWITCHED) == "inv deploy.resume goes on, inv deploy.abort takes it back"
 
 
 def test_files_of_the_edge_that_were_cut_off_half_way_make_way_for_those_from_before() -> None:
