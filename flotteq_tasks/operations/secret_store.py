@@ -1,6 +1,7 @@
 """Secrets on the host: one file per value, readable by root and the consumers' group only."""
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping
 
 from flotteq_tasks.commands.shell import script
@@ -12,6 +13,9 @@ from flotteq_tasks.settings import secrets as store
 
 # The Compose file adds this group to every consumer that does not start as root.
 CONSUMERS_GID = "6400"
+
+# Redis takes its configuration and its commands apart at spaces, quotes and backslashes.
+_REDIS_TAKES_APART = re.compile(r"""[\s"'\\\x00-\x1f\x7f]""")
 
 _LINK = """
 cd "$1"; shift
@@ -52,14 +56,14 @@ def settle(settings: Settings, on_host: Mapping[str, str]) -> tuple[dict[str, st
         fingerprints of all, and the values that must be pushed.
 
     Raises:
-        SecretError: names every secret that is missing, with the command that makes it.
+        SecretError: names every secret that is missing, with the command that makes it; or a local one cannot be used.
     """
     marks = {name: on_host[name] for name in settings.secrets if name in on_host}
     missing = [name for name in settings.secrets if name not in on_host]
     values: dict[str, Secret] = {}
     absent = []
     for name in missing:
-        value = store.read(settings.root, settings.environment, name)
+        value = local(settings, name)
         if value is None:
             absent.append(name)
         else:
@@ -70,6 +74,35 @@ def settle(settings: Settings, on_host: Mapping[str, str]) -> tuple[dict[str, st
             f"secrets are missing, here and on the host: {', '.join(absent)}", hint=_remedy(settings, absent)
         )
     return marks, values
+
+
+def local(settings: Settings, name: str) -> Secret | None:
+    """The value on this machine, None where there is none.
+
+    Raises:
+        SecretError: its file or its value cannot be used.
+    """
+    value = store.read(settings.root, settings.environment, name)
+    path = store.directory(settings.root, settings.environment) / name
+    return None if value is None else fit(settings, name, value, where=f"{path}: ")
+
+
+def fit(settings: Settings, name: str, value: Secret, *, where: str = "") -> Secret:
+    """Return the value, if the server that it is a password of can be told it.
+
+    Args:
+        where: stands before the message.
+
+    Raises:
+        SecretError: Redis would read another one; the value is not shown.
+    """
+    if settings.secrets[name].rotate == "redis" and _REDIS_TAKES_APART.search(value.reveal()):
+        raise SecretError(
+            f"{where}secret {name} has a space, quote, backslash or control character: Redis would read another value "
+            f'(flotteq.toml: secrets.{name}.rotate is "redis")',
+            hint=f"give it another one, of letters, digits, - and _: inv secrets.set {name}",
+        )
+    return value
 
 
 def other_values(settings: Settings, on_host: Mapping[str, str]) -> list[str]:

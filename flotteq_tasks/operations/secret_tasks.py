@@ -52,11 +52,11 @@ def store(settings: Settings, name: str, ask: Callable[[], bytes]) -> None:
 
     Raises:
         UsageError: no such secret in flotteq.toml.
-        SecretError: the value is empty or has a line break.
+        SecretError: the value is empty, has a line break, or Redis cannot be told it.
     """
     if name not in settings.secrets:
         raise unknown("secret", name, list(settings.secrets))
-    value = files.check_value(name, ask())
+    value = secret_store.fit(settings, name, files.check_value(name, ask()))
     files.write(settings.root, settings.environment, name, value, replace=True)
 
 
@@ -197,7 +197,7 @@ def _settle(site: Site, name: str, value: Secret, who: Mapping[str, str], lost: 
 
 def _supplied(site: Site, name: str) -> Secret:
     """The local value of a secret that a person supplies; it must be another one than the host's."""
-    value = files.read(site.settings.root, site.settings.environment, name)
+    value = secret_store.local(site.settings, name)
     if value is None:
         raise SecretError(f"there is no new value of {name} here", hint=f"inv secrets.set {name}")
     facts, mark = site.engine.facts(), files.fingerprint(name, value)
