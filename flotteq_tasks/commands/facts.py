@@ -22,6 +22,32 @@ containers() {
 }
 """
 
+# Names alone do not tell volumes of `a` from those of `a_staging` beside it. A label of this tool decides, then one of
+# Compose; a volume that was made by hand has none: it is of the project on this host whose name fits best. Lines that
+# begin with "=" are names of projects.
+_OWN = """
+own() {
+  awk -v project="$project" '
+    /^=/ { known[substr($1, 2)]; next }
+    { lines[++count] = $0 }
+    { known[substr($2, 2)]; known[substr($3, 2)] }
+    END {
+      prefix = project "_"
+      for (turn = 1; turn <= count; turn++) {
+        split(lines[turn], word, " ")
+        if (index(word[1], prefix) != 1) continue
+        marked = substr(word[2], 2); label = marked != "" ? marked : substr(word[3], 2)
+        foreign = label != project && (marked != "" || index(label, prefix) == 1)
+        if (label != project)
+          for (other in known)
+            if (index(other, prefix) == 1 && index(word[1], other "_") == 1) foreign = 1
+        place = lines[turn]; sub(/^[^ ]+ [^ ]+ [^ ]+ /, "", place)
+        if (!foreign) print word[1], place
+      }
+    }'
+}
+"""
+
 # Each call of Docker's client takes some 50 ms: they run side by side, each into a pipe of its own.
 _FACTS = """
 directory=$3
@@ -29,7 +55,10 @@ exec 3< <(containers 2>/dev/null || true)
 exec 4< <(docker version --format '{{.Server.Version}}' 2>&1 || true)
 exec 5< <(docker compose version --short 2>&1 || true)
 exec 6< <(docker info --format '{{.DockerRootDir}}' 2>/dev/null || true)
-exec 7< <(docker volume ls --format '{{.Name}} {{.Mountpoint}}' 2>/dev/null || true)
+exec 7< <(docker volume ls --format \
+  '{{.Name}} ={{.Label "com.flotteq.project"}} ={{.Label "com.docker.compose.project"}} {{.Mountpoint}}' \
+  2>/dev/null || true)
+exec 8< <(docker ps --all --format '={{.Label "com.docker.compose.project"}}' 2>/dev/null || true)
 section clock; date +%s
 section engine; cat <&4
 section compose; cat <&5
@@ -42,8 +71,10 @@ section memory; grep -E '^(MemTotal|MemAvailable):' /proc/meminfo
 section listening; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '$4 == "0A" {print $2}' || true
 volumes=$(cat <&7)
 section volumes; printf '%s\n' "$volumes" | cut -d ' ' -f 1
+own=$( (cat <&8; printf '%s\n' "$volumes") | own)
+section own; printf '%s\n' "$own" | cut -d ' ' -f 1
 section owners
-printf '%s\n' "$volumes" | grep "^${project}_" | while read -r name place; do
+printf '%s\n' "$own" | while read -r name place; do
   [ -z "$(ls -A "$place" 2>/dev/null)" ] || stat -c "$name %u:%g" "$place"
 done || true
 section containers; cat <&3
@@ -70,7 +101,7 @@ section scale; cat "$directory/state/scale.json" 2>/dev/null || true
 
 def read_facts(directory: str, project: str) -> Command:
     """Read engine, disk, memory, clock, ports, volumes, containers and the live release."""
-    return script(_READ + _FACTS, project, _CONTAINER, directory, interpreter="bash")
+    return script(_READ + _OWN + _FACTS, project, _CONTAINER, directory, interpreter="bash")
 
 
 def read_containers(project: str) -> Command:

@@ -43,8 +43,8 @@ class Facts:
     Sizes are bytes, ``clock`` is Unix seconds on the host. ``active`` names the containers that the edge sends requests
     to, by service; ``secrets`` gives the fingerprint of each secret's newest value, ``edge_files`` the SHA-256 of
     each of the edge's files by its path in the project directory. ``edge_kept``: a switch did not end. ``locked``:
-    an operation is at work. ``restoring``: set and names of the databases of a restore that has not ended. ``owners``:
-    ``UID:GID`` of the project's volumes that are not empty.
+    an operation is at work. ``restoring``: set and names of the databases of a restore that has not ended.
+    ``volumes`` are all of the host, ``own_volumes`` the project's; ``owners``: ``UID:GID`` of those that are not empty.
     """
 
     engine_version: str = ""
@@ -57,6 +57,7 @@ class Facts:
     clock: float = 0.0
     listening: frozenset[int] = frozenset()
     volumes: frozenset[str] = frozenset()
+    own_volumes: frozenset[str] = frozenset()
     owners: Mapping[str, str] = field(default_factory=dict)
     instances: tuple[Instance, ...] = ()
     release: Release | None = None

@@ -188,8 +188,7 @@ done
 
 def volumes(site: Site) -> list[Volume]:
     """The project's volumes with their sizes."""
-    facts = site.engine.facts()
-    names = sorted(name for name in facts.volumes if name.startswith(f"{site.settings.project.name}_"))
+    names = sorted(site.engine.facts().own_volumes)
     if not names:
         return []
     found = []
@@ -208,7 +207,7 @@ def inspect_volume(site: Site, name: str) -> object:
     Raises:
         UsageError: the project has no such volume; the nearest of its own is suggested.
     """
-    _, full = own_volume(site.settings, name, among=site.engine.facts().volumes)
+    _, full = own_volume(site.settings, name, among=site.engine.facts().own_volumes)
     return json.loads(site.host.run(docker.inspect(full)).out)
 
 

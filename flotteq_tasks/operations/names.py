@@ -109,13 +109,13 @@ def own_volume(settings: Settings, name: str, *, among: Iterable[str]) -> tuple[
 
     Args:
         name: with or without the project's name in front.
-        among: all volumes of the host.
+        among: the project's volumes.
 
     Raises:
         UsageError: the project has no such volume; the nearest of its own is suggested.
     """
     prefix = f"{settings.project.name}_"
-    own = sorted(one.removeprefix(prefix) for one in among if one.startswith(prefix))
+    own = sorted(one.removeprefix(prefix) for one in among)
     short = name.removeprefix(prefix)
     if short not in own:
         raise unknown("volume", name, own)

@@ -38,6 +38,7 @@ def parse_facts(text: str) -> Facts:
         clock=float(part.get("clock", "0").strip() or 0),
         listening=frozenset(int(line.rpartition(":")[2], 16) for line in part.get("listening", "").split()),
         volumes=frozenset(part.get("volumes", "").split()),
+        own_volumes=frozenset(part.get("own", "").split()),
         owners=dict(line.split() for line in part.get("owners", "").splitlines() if line.strip()),
         instances=tuple(
             _instance(json.loads(line)) for line in part.get("containers", "").splitlines() if line.strip()

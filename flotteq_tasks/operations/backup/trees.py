@@ -86,8 +86,8 @@ def clear(site: Site) -> list[str]:
     """Remove the files that restores put aside; return the parts that had some. The caller holds the lock."""
     places = {part: mounted(site, part) for part in ("uploads", "certs")}
     prefix = f"{site.settings.project.name}_"
-    own = {name for name in site.engine.facts().volumes if name.startswith(prefix)}
-    places |= {name.removeprefix(prefix): name for name in sorted(own - set(places.values()))}
+    own = site.engine.facts().own_volumes - set(places.values())
+    places |= {name.removeprefix(prefix): name for name in sorted(own)}
     done = site.host.run(restoring.clear_trees(places.values()), timeout=600)
     gone = done.out.split()
     return [part for part, place in places.items() if place in gone]

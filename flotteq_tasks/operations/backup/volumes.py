@@ -51,7 +51,7 @@ def find(site: Site, name: str) -> Volume:
     Raises:
         UsageError: the project has no such volume; the nearest of its own is suggested.
     """
-    short, full = own_volume(site.settings, name, among=site.engine.facts().volumes)
+    short, full = own_volume(site.settings, name, among=site.engine.facts().own_volumes)
     found = site.host.run(users(full)).out.split()
     return Volume(short, full, tuple(sorted({one for one in found if one in site.settings.services})))
 

@@ -26,6 +26,7 @@ def test_everything_of_a_host() -> None:
         clock=1795429200.0,
         listening=frozenset({22, 41167, 443}),
         volumes=frozenset({"9be827b549e612772b351816b02c8738e93fce606494d4a1a70c6a7150e671c5", "fleet_store_data"}),
+        own_volumes=frozenset({"fleet_store_data"}),
         owners={"fleet_store_data": "999:999"},
         instances=(
             Instance("da57", "fleet-core-5", "core", CORE, "running", "healthy", "2026-11-23T10:16:14.512497176Z", 2,
@@ -79,6 +80,36 @@ def test_the_script_finds_release_secrets_scale_and_upstreams(tmp_path: Path) ->
         {"core": ("a-1",)}, {"db_password": "0123"}, "rel-7",
     )  # fmt: skip
     assert "canary" not in text
+
+
+VOLUMES = """
+fleet_labelled =fleet =
+fleet_composed = =fleet
+fleet_by_hand = =
+fleet_old_name = =production
+fleet_staging_own_after_all =fleet =
+fleet_staging_labelled =fleet_staging =
+fleet_staging_composed = =fleet_staging
+fleet_staging_by_hand = =
+fleet_test_by_hand = =
+other_labelled =other =
+ab12cd = =
+"""
+
+
+def test_volumes_of_a_project_whose_name_begins_alike_are_not_its_own(tmp_path: Path) -> None:
+    lines = "".join(f"{line} {tmp_path}/a b\n" for line in VOLUMES.strip().splitlines())
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "file").touch()
+    (tmp_path / "volumes").write_text(lines)
+    listed = "printf '=\\n=fleet_test\\n=fleet\\n'"
+    answer = f"case $1 in volume) cat {tmp_path}/volumes ;; ps) {listed} ;; *) exit 1 ;; esac"
+    fake_program(tmp_path / "bin", "docker", answer)
+    facts = parse_facts(execute(read_facts(str(tmp_path), "fleet"), path=tmp_path / "bin").stdout)
+    own = {"labelled", "composed", "by_hand", "old_name", "staging_own_after_all"}
+    assert facts.own_volumes == {f"fleet_{one}" for one in own}
+    assert set(facts.owners) == facts.own_volumes
+    assert len(facts.volumes) == 11
 
 
 @pytest.mark.parametrize(

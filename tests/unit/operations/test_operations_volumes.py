@@ -12,7 +12,7 @@ from flotteq_tasks.model.backup import BackupSet
 from flotteq_tasks.model.errors import ExitCode, Interrupted, UsageError
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.stack import Service, ServiceBuild
-from flotteq_tasks.operations.backup import settling, volumes
+from flotteq_tasks.operations.backup import settling, trees, volumes
 from flotteq_tasks.operations.backup.volumes import Volume
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.control import inspect_volume
@@ -20,7 +20,8 @@ from flotteq_tasks.operations.control import inspect_volume
 
 class _Engine(ComposeEngine):
     def facts(self) -> Facts:
-        return Facts(volumes=frozenset({"fleet_store_data", "fleet_cache_data", "ab12cd", "other_store_data"}))
+        own = frozenset({"fleet_store_data", "fleet_cache_data"})
+        return Facts(volumes=own | {"ab12cd", "other_store_data", "fleet_staging_store_data"}, own_volumes=own)
 
 
 def _site() -> Site:
@@ -28,12 +29,12 @@ def _site() -> Site:
     return Site(settings, host, _Engine(host, settings), Events().report)
 
 
-@pytest.mark.parametrize("name", ["nope", "ab12cd", "other_store_data"])
+@pytest.mark.parametrize("name", ["nope", "ab12cd", "other_store_data", "staging_store_data"])
 def test_a_volume_of_somebody_else_is_neither_shown_nor_suggested(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         inspect_volume(_site(), name)
     assert caught.value.message == f"volume '{name}' does not exist"
-    assert not {"ab12cd", "other_store_data"} & set(caught.value.hint.replace(",", "").split())
+    assert not {"ab12cd", "other_store_data", "staging_store_data"} & set(caught.value.hint.replace(",", "").split())
 
 
 @pytest.mark.parametrize("name", ["store_data", "fleet_store_data"])
@@ -41,6 +42,13 @@ def test_a_volume_is_named_with_or_without_the_project(name: str) -> None:
     site = _site()
     assert inspect_volume(site, name) == {"Name": "it"}
     assert site.host.transcript[-1].endswith(" fleet_store_data")  # type: ignore[attr-defined]
+
+
+def test_files_that_restores_of_another_project_put_aside_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    host, settings = FakeHost({"*": "fleet_cache_data\n"}), fleet()
+    monkeypatch.setattr(trees, "mounted", lambda _, part: f"/srv/fleet/{part}")
+    assert trees.clear(Site(settings, host, _Engine(host, settings), Events().report)) == ["cache_data"]
+    assert host.transcript[-1].endswith(" /srv/fleet/uploads /srv/fleet/certs fleet_cache_data fleet_store_data")
 
 
 JOB = Service(kind="job", image="fleet-backup", build=ServiceBuild(context="b"))
