@@ -13,7 +13,7 @@ REFUSED, RETURNED, STUCK = 20, 21, 22
 _COMMON = """
 trap '' HUP INT TERM PIPE
 directory=$1 project=$2 database=$3 user=$4 live=$5 next=$6 kept=$7 limit=$8 edge=$9; shift 9
-address=$1 fields=$2 consumers=$3; shift 3
+address=$1 fields=$2 consumers=$3 grace=$4; shift 4
 page=$directory/nginx/state/maintenance.on
 of() { docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
   --filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.oneoff=False; }
@@ -108,7 +108,7 @@ wait "$renaming"
 SHELL
 }
 back() {
-  each stop --time 10
+  each stop --time "$grace"
   rename "$kept" "$next" || exit 22
   each start
   healthy "$limit" answers || exit 22
@@ -120,7 +120,7 @@ back() {
 mkdir -p "${page%/*}"
 began=$(clock)
 [ -e "$page" ] || echo restore >"$page"
-[ "$way" = reconnect ] || each stop --time 10
+[ "$way" = reconnect ] || each stop --time "$grace"
 before=$(clock)
 if ! rename "$next" "$kept"; then
   each start
@@ -131,7 +131,7 @@ fi
 say "swapped $(($(clock) - before))"
 patience=5; [ "$limit" -ge "$patience" ] || patience=$limit
 if [ "$way" = restart ] || ! healthy "$patience" answers; then
-  [ "$way" = restart ] || each stop --time 10
+  [ "$way" = restart ] || each stop --time "$grace"
   way=restart
   each start
   healthy "$limit" answers || back
@@ -146,7 +146,7 @@ say "way $way"
 _SETTLE = """
 backups=$1 marker=$directory/state/restore.json
 exec 9>>"$directory/state/swap.lock"
-flock --timeout $((limit * 2 + 120)) 9
+flock --timeout $((limit * 2 + grace * 3 + 120)) 9
 # A dump that was fetched and never removed, a recovered cluster; whoever uses the place holds its lock.
 [ ! -d "$backups/scratch" ] || (flock --nonblock 8 && rm -rf "$backups"/scratch/*.dump "$backups"/drill/now) \
   8>>"$backups/lock" || true
@@ -188,6 +188,7 @@ class Application:
         address: what they must answer, ``CONTAINER`` stands for the name; empty: their health check is enough.
         fields: regular expressions that the answer must match.
         limit: seconds until they are healthy.
+        grace: seconds between SIGTERM and SIGKILL when they are stopped.
     """
 
     consumers: tuple[str, ...]
@@ -195,6 +196,7 @@ class Application:
     address: str = ""
     fields: tuple[str, ...] = ()
     limit: int = 60
+    grace: int = 30
 
 
 def swap(
@@ -231,6 +233,7 @@ def _words(
     return (
         project.directory, project.name, database.service, database.user, database.name, next, kept, application.limit,
         application.edge, application.address, "\n".join(application.fields), " ".join(application.consumers),
+        application.grace,
     )  # fmt: skip
 
 

@@ -48,7 +48,8 @@ def settle(site: Site, facts: Facts) -> str:
     command = swapping.settle(
         site.settings.project, site.settings.database, application(site, facts), next=left["next"], kept=left["kept"]
     )
-    done = site.host.run(command, timeout=site.settings.deploy.health_timeout * 4 + 240, check=False)
+    deploy = site.settings.deploy
+    done = site.host.run(command, timeout=deploy.health_timeout * 4 + deploy.stop_grace * 3 + 240, check=False)
     if not done.ok:
         raise NotPutBack(
             f"{what} did not end, and cannot be brought to an end: {done.out.strip() or f'exit code {done.code}'}",
@@ -93,4 +94,5 @@ def application(site: Site, facts: Facts) -> swapping.Application:
         address=f"http://CONTAINER:{spec.port}{spec.health.path}" if facts.of(consumer(site)) else "",
         fields=tuple(swapping.field_patterns(spec.health.expect)),
         limit=site.settings.deploy.health_timeout,
+        grace=site.settings.deploy.stop_grace,
     )

@@ -159,11 +159,12 @@ def swap(site: Site, facts: Facts, wanted: Restored, *, next: str, way: str) -> 
         FlotteqError: everything is as before.
         NotPutBack: it is not.
     """
-    service = consumer(site)
+    service, deploy = consumer(site), site.settings.deploy
     command = swapping.swap(
         site.settings.project, site.settings.database, application(site, facts), next=next, kept=wanted.before, way=way
     )
-    done = site.host.run(command, timeout=site.settings.deploy.health_timeout * 3 + 120, check=False)
+    # Consumers are stopped three times at most: for the swap, for a restart, for the way back.
+    done = site.host.run(command, timeout=deploy.health_timeout * 3 + deploy.stop_grace * 3 + 120, check=False)
     said = dict(line.split(maxsplit=1) for line in done.out.splitlines() if len(line.split()) == 2)
     if done.ok:
         return replace(wanted, swapped=int(said["swapped"]), closed=int(said["closed"])), said["way"]

@@ -51,6 +51,7 @@ def application(**changes: object) -> swapping.Application:
         "address": "http://CONTAINER:1/h",
         "fields": ('"ok"',),
         "limit": 1,
+        "grace": 8,
     }
     return swapping.Application(**{**given, **changes})  # type: ignore[arg-type]
 
@@ -94,7 +95,7 @@ def test_the_scripts_are_told_names_and_limits_as_arguments() -> None:
     where = project(Path("/srv/fleet"))
     words = [
         "/srv/fleet", "fleet", "store", "owner", "live", "new", "old", "9", "front", "http://CONTAINER:1/h", "a\nb",
-        "core worker",
+        "core worker", "8",
     ]  # fmt: skip
     asked = application(consumers=("core", "worker"), fields=("a", "b"), limit=9)
     swapped = swapping.swap(where, DATABASE, asked, next="new", kept="old", way="reconnect")
@@ -113,14 +114,14 @@ def test_what_runs_stays_where_the_columns_are_the_same_and_it_answers(host: Pat
 def test_other_columns_restart_what_runs_behind_the_page(host: Path) -> None:
     (host / "shape.new").write_text("other")
     done, said = swap(host)
-    assert (done.returncode, said) == (0, ["stop --time 10 app", "new is live", "start app"]), done.stderr
+    assert (done.returncode, said) == (0, ["stop --time 8 app", "new is live", "start app"]), done.stderr
     assert "way restart" in done.stdout and not page(host).exists()
 
 
 def test_what_does_not_connect_anew_is_restarted(host: Path) -> None:
     (host / "answer.new").write_text("no")
     done, said = swap(host)
-    assert said[:3] == ["new is live", "stop --time 10 app", "start app"], done.stderr
+    assert said[:3] == ["new is live", "stop --time 8 app", "start app"], done.stderr
 
 
 @pytest.mark.parametrize("way", ["reconnect", "restart"])
@@ -128,7 +129,7 @@ def test_an_application_that_is_not_healthy_gets_its_database_back(host: Path, w
     (host / "answer.new").write_text('"disconnected"')
     done, said = swap(host, way=way)
     assert done.returncode == swapping.RETURNED, done.stderr
-    assert said[-3:] == ["stop --time 10 app", "old is live", "start app"]
+    assert said[-3:] == ["stop --time 8 app", "old is live", "start app"]
     assert not page(host).exists()
 
 

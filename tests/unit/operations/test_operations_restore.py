@@ -12,6 +12,7 @@ from flotteq_tasks.model.backup import BackupSet
 from flotteq_tasks.model.errors import PreflightFailed
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.backup.restore import _Restore
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.lock import Keeper
@@ -46,3 +47,10 @@ def test_what_a_restore_needs(disk: str, jobs: int, on_disk: int, needed: float)
         else:
             with pytest.raises(PreflightFailed, match="a restore beside the live database needs"):
                 run.room(StepNote())
+
+
+def test_the_application_gets_as_long_to_end_as_in_a_deploy() -> None:
+    settings = fleet()
+    host = FakeHost({})
+    site = Site(settings, host, ComposeEngine(host, settings), Events().report)
+    assert settling.application(site, Facts()).grace == settings.deploy.stop_grace
