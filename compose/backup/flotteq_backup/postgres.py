@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import threading
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from flotteq_backup.settings import Settings
 
 # Of a session that fills a database which nobody uses yet: what a crash takes from it is restored again.
 FILLING = {"PGOPTIONS": "-c synchronous_commit=off -c maintenance_work_mem=128MB"}
+# Of what psql says beside its answers so many lines are kept, and a longer one is cut: notices come by the million.
+_SAID, _LINE = 50, 1 << 12
 # The same value must give the same text in every session.
 _STEADY = (
     "set timezone='UTC'; set datestyle='ISO'; set intervalstyle='postgres'; set bytea_output='hex'; "
@@ -73,9 +76,13 @@ class Session:
         words = ["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-w", "-h", settings.server, "-U", settings.user, database]
         self._psql = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
+            errors="replace", start_new_session=True,
         )  # fmt: skip
         self._limit = limit
+        self._said: deque[str] = deque(maxlen=_SAID)
+        # A pipe that nobody reads is full after 64 KiB: psql would wait until the limit.
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
         self.ask(_STEADY)
 
     def __enter__(self) -> "Session":
@@ -109,7 +116,7 @@ class Session:
             clock.cancel()
 
     def _ask(self, statement: str) -> list[str]:
-        assert self._psql.stdin and self._psql.stdout and self._psql.stderr  # noqa: S101
+        assert self._psql.stdin and self._psql.stdout  # noqa: S101
         try:
             self._psql.stdin.write(f"{statement};\n\\echo @@\n")
             self._psql.stdin.flush()
@@ -122,10 +129,15 @@ class Session:
             lines.append(line.rstrip("\n"))
         raise self._broken()
 
-    def _broken(self) -> Failed:
+    def _listen(self) -> None:
         assert self._psql.stderr  # noqa: S101
-        said = self._psql.stderr.read()
-        return process.failed("psql", self._psql.wait(10), said)
+        while line := self._psql.stderr.readline(_LINE):
+            self._said.append(line.rstrip("\n"))
+
+    def _broken(self) -> Failed:
+        code = self._psql.wait(10)
+        self._listener.join(10)
+        return process.failed("psql", code, "\n".join(self._said))
 
 
 def contents(session: Session, hashed: str = BY_COLUMN) -> dict[str, Any]:

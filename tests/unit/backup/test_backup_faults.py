@@ -329,6 +329,21 @@ def test_a_server_that_does_not_answer_is_not_waited_for_for_ever(
     assert time.monotonic() - began < 10
 
 
+def test_notices_do_not_hold_up_a_session_and_its_last_words_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = "read one; read two; echo @@"
+    notices = "i=0; while [ $i -lt 4000 ]; do echo 'NOTICE:  a column is skipped, one of many' >&2; i=$((i+1)); done"
+    end = "read one; echo 'ERROR:  out of memory' >&2; exit 3"
+    fake_program(tmp_path, "psql", f"{answer}; {notices}; {answer}; {end}")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with postgres.Session(Settings(), "x", limit=5) as session:
+        assert session.ask("vacuum") == []
+        with pytest.raises(Failed) as caught:
+            session.ask("select 1")
+    assert caught.value.message == "psql ended with exit code 3: ERROR:  out of memory"
+
+
 def test_a_program_without_an_end_is_a_result_and_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
