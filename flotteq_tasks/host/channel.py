@@ -1,6 +1,7 @@
 """One SSH channel as a running command."""
 
 import contextlib
+import time
 from collections.abc import Callable
 
 import paramiko
@@ -18,6 +19,9 @@ class ChannelPeer:
         combine: merge standard error into standard output.
         end: kills the command on the host.
 
+    Attributes:
+        started: on the monotonic clock, before the host can have begun: its reply may take long.
+
     Raises:
         LostError: the connection went away while the command was sent.
     """
@@ -26,6 +30,7 @@ class ChannelPeer:
         self._channel = channel
         self._end = end
         channel.set_combine_stderr(combine)
+        self.started = time.monotonic()
         try:
             channel.exec_command(text)
         except (paramiko.SSHException, OSError, EOFError) as error:

@@ -230,7 +230,6 @@ class SshHost:
         limited = f"timeout --kill-after=5 {timeout:.3f} {_marked(command, token)}"
         with self._slot(timeout):
             peer = self._start(command, f"{_PLAIN}{_PATH}{limited}; exit $?", token, combine=combine)
-            started = time.monotonic()
             try:
                 code, err = pump(peer, sink, source=source, idle=idle, limit=timeout + _GRACE, keep_error=keep_error)
             except OverdueError as overdue:
@@ -239,7 +238,7 @@ class SshHost:
                 raise self._lost(command) from error
             finally:
                 peer.close()
-            done = Done(command, code, err=text(err), seconds=time.monotonic() - started)
+            done = Done(command, code, err=text(err), seconds=time.monotonic() - peer.started)
         # 124 and 137 are timeout(1)'s; a command may return them, too, but not at that moment.
         if code in {124, 137} and done.seconds >= timeout:
             raise OverdueError(f"did not end within {timeout:g} s", err).explain(self.name, command)

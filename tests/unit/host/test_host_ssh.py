@@ -1,5 +1,7 @@
-"""What is judged without a connection: what sudo says, and a known_hosts that is damaged."""
+"""What is judged without a connection: what sudo says, a time-out, and a known_hosts that is damaged."""
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +12,11 @@ import pytest
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host import connection
 from flotteq_tasks.host.base import Done
+from flotteq_tasks.host.channel import ChannelPeer
 from flotteq_tasks.host.keys import HostKey, trust
 from flotteq_tasks.host.ssh import SshHost
 from flotteq_tasks.host.target import Target
-from flotteq_tasks.model.errors import AccessDenied, SettingsError
+from flotteq_tasks.model.errors import AccessDenied, CommandTimedOut, SettingsError
 
 HOST = SshHost(Target(host="vps", user="deploy", known_hosts=Path("/none"), sudo=True))
 WARNING = "sudo: unable to resolve host vps: Name or service not known\n"
@@ -29,6 +32,47 @@ def test_a_host_that_does_not_know_its_own_name_does_not_refuse() -> None:
 def test_a_sudo_that_wants_a_password_refuses(before: str) -> None:
     with pytest.raises(AccessDenied, match="no root rights without a password: sudo: a password is required"):
         HOST._judge(Done(Command("true"), 1, err=f"{before}sudo: a password is required\n"))
+
+
+class _Late:
+    """A channel to a host that runs a command at once, which ends with 124, and whose reply comes late."""
+
+    exit_status = 124
+
+    def __init__(self, delay: float) -> None:
+        self.delay, self.status_event = delay, threading.Event()
+
+    def exec_command(self, _: str) -> None:
+        time.sleep(self.delay)
+        self.status_event.set()
+
+    def recv(self, _: int) -> bytes:
+        return b""
+
+    recv_stderr = recv
+
+    def close(self, *_: object) -> None:
+        return
+
+    shutdown_write = set_combine_stderr = close
+
+
+def _run(delay: float, timeout: float) -> Done:
+    def start(text: str, **options: object) -> ChannelPeer:
+        return ChannelPeer(_Late(delay), text, **options)  # type: ignore[arg-type]
+
+    host = SshHost(HOST.target)
+    host._link = SimpleNamespace(alive=True, start=start)  # type: ignore[assignment]
+    return host.run(Command("sleep", "9"), timeout=timeout, check=False)
+
+
+def test_a_time_out_is_one_also_where_the_hosts_reply_came_late() -> None:
+    with pytest.raises(CommandTimedOut, match=r"did not end within 0\.2 s, killed: sleep 9"):
+        _run(0.2, 0.2)
+
+
+def test_a_commands_own_124_is_no_time_out() -> None:
+    assert _run(0.2, 60).code == 124
 
 
 @pytest.mark.parametrize(
