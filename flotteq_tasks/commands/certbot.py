@@ -46,25 +46,27 @@ def certonly(
     return containers.exec(service, words)
 
 
-def renew(containers: Containers, *, certificate: str, profile: str = "", service: str = "certbot") -> Command:
+def renew(containers: Containers, *, certificate: str = "", profile: str = "", service: str = "certbot") -> Command:
     """Renew the certificate when it is due: when the server says so, else with a third of its life left, half if short.
 
     certbot asks the server (ARI, RFC 9773) at most as often as that wants to be asked.
     Without ``--no-random-sleep-on-renew`` it waits up to 8 minutes when nobody watches.
 
     Args:
+        certificate: what certbot calls it; empty: whoever runs the command adds ``--cert-name``.
         profile: as in ``certonly``; empty: the one that the certificate was obtained with.
     """
-    words = ["certbot", "renew", "--non-interactive", "--no-random-sleep-on-renew", "--cert-name", certificate]
-    return containers.exec(service, [*words, *_profile(profile)])
+    words = ["certbot", "renew", "--non-interactive", "--no-random-sleep-on-renew", *_profile(profile)]
+    return containers.exec(service, [*words, *(["--cert-name", certificate] if certificate else [])])
 
 
 def rehearse(
-    containers: Containers, *, certificate: str, directory: str, profile: str = "", service: str = "certbot"
+    containers: Containers, *, directory: str, certificate: str = "", profile: str = "", service: str = "certbot"
 ) -> Command:
     """Renew for show, due or not; the new certificate is thrown away.
 
     Args:
+        certificate: as in ``renew``.
         directory: URL of the ACME server's directory. It must be said: by itself a rehearsal asks Let's Encrypt's
             staging server, also for a certificate of another one. Its production server is replaced by that one.
     """
@@ -83,32 +85,34 @@ import base64, json, sys
 import requests
 from cryptography import x509
 
-directory, path = sys.argv[1:]
-with open(path, "rb") as file:
-    leaf = x509.load_pem_x509_certificate(file.read())
-key = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-serial = leaf.serial_number.to_bytes(leaf.serial_number.bit_length() // 8 + 1, "big")
+directory, *names = sys.argv[1:]
 place = requests.get(directory, timeout=8).json().get("renewalInfo")
-if place:
+for name in names if place else ():
+    with open("/etc/letsencrypt/live/" + name + "/fullchain.pem", "rb") as file:
+        leaf = x509.load_pem_x509_certificate(file.read())
+    key = leaf.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    serial = leaf.serial_number.to_bytes(leaf.serial_number.bit_length() // 8 + 1, "big")
     words = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (key, serial))
     answer = requests.get(place.rstrip("/") + "/" + ".".join(words), timeout=8)
     answer.raise_for_status()
-    sys.stdout.write(json.dumps(answer.json()["suggestedWindow"]))
+    sys.stdout.write(json.dumps({"certificate": name, **answer.json()["suggestedWindow"]}) + chr(10))
 """
 
 _ASK = """
 python=$(sed -n '1s/^#!//p' "$(command -v certbot)")
-exec "$python" -c "$1" "$2" "$3"
+exec "$python" -c "$@"
 """
 
 
-def renewal_window(containers: Containers, *, certificate: str, directory: str, service: str = "certbot") -> Command:
-    """Print when the ACME server wants a renewal: JSON with ``start`` and ``end``; nothing: it has no ARI.
+def renewal_windows(
+    containers: Containers, *, certificates: Iterable[str], directory: str, service: str = "certbot"
+) -> Command:
+    """Print when the ACME server wants renewals: a line of JSON with ``certificate``, ``start`` and ``end`` for each.
 
-    The identifier is that of RFC 9773 §4.1: the issuer's key identifier and the serial number as DER writes it.
+    Nothing: it has no ARI. The identifier is that of RFC 9773 §4.1: the issuer's key identifier and the serial number
+    as DER writes it.
     """
-    path = f"/etc/letsencrypt/live/{certificate}/fullchain.pem"
-    return containers.exec(service, script(_ASK, _WINDOW, directory, path).argv())
+    return containers.exec(service, script(_ASK, _WINDOW, directory, list(certificates)).argv())
 
 
 _USABLE = """
@@ -127,9 +131,31 @@ def current(directory: str) -> Command:
     return script(_USABLE, directory)
 
 
+# What each link below certs/ leads to, whether that can be read or not: nginx may still have it in memory.
+LINKS = """
+for link in "$directory"/certs/current "$directory"/certs/names/*/current; do
+  [ ! -L "$link" ] || printf '%s %s\\n' "${link#"$directory"/certs/}" "$(readlink "$link")"
+done
+"""
+
+
+def links(directory: str) -> Command:
+    """Print ``LINK TARGET`` for each certificate that nginx is given: ``current``, and ``names/NAME/current``.
+
+    Args:
+        directory: the project directory on the host.
+    """
+    return script(f"directory=$1\n{LINKS.strip()}", directory)
+
+
+def parse_links(text: str) -> dict[str, str]:
+    """Target by link, from what ``links`` prints."""
+    return dict(line.split() for line in text.splitlines() if line.strip())
+
+
 _POINT = """
-readers=$1 directory=$2 target=$3 keep=$4
-cd "$directory/certs"
+readers=$1 place=$2 target=$3 keep=$4
+cd "$place"
 [ -s "$target/fullchain.pem" ]
 [ -s "$target/privkey.pem" ]
 chgrp "$readers" "$target"
@@ -142,25 +168,37 @@ done
 """
 
 
-def point(directory: str, target: str, *, keep: int = 3, readers: str = KEY_READERS) -> Command:
-    """Make nginx's next reload read ``certs/<target>``: one rename, no moment without a certificate.
+def point(directory: str, target: str, *, place: str = "", keep: int = 3, readers: str = KEY_READERS) -> Command:
+    """Make nginx's next reload read another ``rel-*`` directory: one rename, no moment without a certificate.
 
     Args:
-        keep: how many ``rel-*`` directories stay.
+        directory: the project directory on the host.
+        place: where link and directories are, below ``certs/``; empty: there.
+        keep: how many ``rel-*`` directories stay; 0: only one that is linked.
         readers: group that may read them.
     """
-    return script(_POINT, readers, directory, target, keep)
+    return script(_POINT, readers, folder(directory, place), target, keep)
 
 
 _LEAVE = """
-cd "$1/certs"
+cd "$1"
 [ "$(readlink current)" = "$2" ] || rm -rf -- "$2"
 """
 
 
-def discard(directory: str, target: str) -> Command:
-    """Remove a directory of certificates that is not in use."""
-    return script(_LEAVE, directory, target)
+def discard(directory: str, target: str, *, place: str = "") -> Command:
+    """Remove a directory of certificates that is not in use. ``place`` as in ``point``."""
+    return script(_LEAVE, folder(directory, place), target)
+
+
+def folder(directory: str, place: str) -> str:
+    """Where the certificates of a lineage are on the host."""
+    return f"{directory}/certs/{place}".rstrip("/")
+
+
+def forget(directory: str, place: str) -> Command:
+    """Remove all that nginx had of a certificate of one name."""
+    return Command("rm", "-rf", "--", folder(directory, place))
 
 
 _MAY_READ = """

@@ -1,5 +1,6 @@
 """The script that reads a host's state in one round trip: sections that begin with ``@@ name``."""
 
+from flotteq_tasks.commands.certbot import LINKS
 from flotteq_tasks.commands.shell import Command, script
 
 # One line a container; json keeps foreign text apart from the field separators. `index`: a container that was never
@@ -82,7 +83,7 @@ section release; cat "$directory/state/current.json" 2>/dev/null || true
 section files; sed -n 's/^FLOTTEQ_RELEASE=//p' "$directory/.env" 2>/dev/null || true
 section active; cat "$directory/nginx/upstreams/active.conf" 2>/dev/null || true
 section edge; cd "$directory" 2>/dev/null && find nginx -type f -exec sha256sum {} + 2>/dev/null || true
-section certificate; readlink "$directory/certs/current" 2>/dev/null || true
+section certificates; LINKS
 section secrets
 for link in "$directory"/secrets/*; do
   [ ! -L "$link" ] || printf '%s %s\n' "$(basename "$link")" "$(readlink "$link")"
@@ -96,7 +97,7 @@ if [ -e "$directory/state/lock" ]; then flock --nonblock "$directory/state/lock"
 section restoring; cat "$directory/state/restore.json" 2>/dev/null || true
 section kept; [ ! -d "$directory/state/edge.before" ] || echo yes
 section scale; cat "$directory/state/scale.json" 2>/dev/null || true
-"""
+""".replace("LINKS", LINKS.strip())
 
 
 def read_facts(directory: str, project: str) -> Command:

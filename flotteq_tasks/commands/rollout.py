@@ -286,9 +286,22 @@ done
 """
 
 
+# A certificate that no server reads any more is not renewed: it may have ended, or be gone.
+_SAME_CERTIFICATES = """
+read_by() { grep -rhoE 'ssl_certificate +[^ ;]+' "$1" 2>/dev/null | tr -s ' ' | sort -u; }
+now=$(read_by "$1/nginx")
+for path in $(read_by "$2" | cut -d ' ' -f 2); do
+  printf '%s\\n' "$now" | grep -qxF "ssl_certificate $path" || exit 3
+done
+"""
+
+
 def use_edge_of(directory: str, release: str) -> Command:
-    """Put the edge's files of an earlier release back; exit code 3 when it kept none. Nothing is reloaded."""
-    return script(_PUT_EDGE, directory, f"{directory}/releases/{release}/nginx")
+    """Put the edge's files of an earlier release back. Nothing is reloaded.
+
+    Exit code 3: it kept none, or they read a certificate that the present ones do not.
+    """
+    return script(_SAME_CERTIFICATES + _PUT_EDGE, directory, f"{directory}/releases/{release}/nginx")
 
 
 def restore_edge(directory: str) -> Command:

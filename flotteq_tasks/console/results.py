@@ -13,7 +13,7 @@ from flotteq_tasks.model.facts import Facts
 
 if TYPE_CHECKING:
     from flotteq_tasks.operations.audit import Check
-    from flotteq_tasks.operations.certificates import Foreseen, Overview
+    from flotteq_tasks.operations.certificates import Forecast, Overview
     from flotteq_tasks.operations.control import Volume
     from flotteq_tasks.operations.deploy import Deployed
     from flotteq_tasks.operations.doctor import Finding
@@ -158,28 +158,31 @@ def show_certificates(console: Console, found: Overview) -> None:
         for one in found.names
     ]
     console.table(("NAME", "DAYS", "ISSUER", "SERIAL", ""), table, right=[1])
-    windows = {(one.renew_from, one.renew_until) for one in found.names if one.renew_from}
-    for start, end in sorted(windows):
-        console.line(f"the ACME server wants a renewal between {start} and {end}")
+    windows = {(one.certificate, one.renew_from, one.renew_until) for one in found.names if one.renew_from}
+    for name, start, end in sorted(windows):
+        whom = f" of {name}" if len(windows) > 1 else ""
+        console.line(f"the ACME server wants a renewal{whom} between {start} and {end}")
     if found.last:
         result = "ended well" if found.last.code == 0 else f"failed with exit code {found.last.code}"
         console.line(f"last renewal: {found.last.at}, {found.last.what}, {result}")
 
 
-def show_order(console: Console, found: Foreseen, authority: str) -> None:
+def show_order(console: Console, found: Forecast, authority: str) -> None:
     """What an authority would be asked for, and by which commands.
 
     Args:
         authority: URL of its directory.
     """
-    if found.reason:
-        console.line(f"{authority} would be asked for a certificate of {len(found.names)} names: {found.reason}")
-        console.line("\n".join(f"  {one}" for one in found.names))
-    else:
-        console.line(f"nothing would be ordered: the certificate of {len(found.names)} names is good")
+    for one in found.certificates:
+        whom = one.names[0] if len(one.names) == 1 else f"{len(one.names)} names"
+        if one.reason:
+            console.line(f"{authority} would be asked for a certificate of {whom}: {one.reason}")
+            console.line("\n".join(f"  {name}" for name in one.names))
+        else:
+            console.line(f"nothing would be ordered: the certificate of {whom} is good")
     for note in found.notes:
         console.line(f"note: {note}")
-    for order in found.orders:
+    for order in (order for one in found.certificates for order in one.orders):
         console.line(f"$ {order}")
     console.line("nothing was asked or changed")
 

@@ -43,7 +43,8 @@ class Facts:
     Sizes are bytes, ``clock`` is Unix seconds on the host. ``active`` names the containers that the edge sends requests
     to, by service; ``secrets`` gives the fingerprint of each secret's newest value, ``edge_files`` the SHA-256 of
     each of the edge's files by its path in the project directory. ``edge_kept``: a switch did not end. ``locked``:
-    an operation is at work. ``restoring``: set and names of the databases of a restore that has not ended.
+    an operation is at work. ``certificates``: what the links below ``certs/`` lead to.
+    ``restoring``: set and names of the databases of a restore that has not ended.
     ``volumes`` are all of the host, ``own_volumes`` the project's; ``owners``: ``UID:GID`` of those that are not empty.
     """
 
@@ -69,7 +70,7 @@ class Facts:
     edge_files: Mapping[str, str] = field(default_factory=dict)
     maintenance: bool = False
     maintenance_allowed: tuple[str, ...] = ()
-    certificate: str = ""
+    certificates: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     scale: Mapping[str, int] = field(default_factory=dict)
     restoring: Mapping[str, str] = field(default_factory=dict)

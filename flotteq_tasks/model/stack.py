@@ -15,6 +15,7 @@ from flotteq_tasks.model.server import ServerSettings
 
 Kind = Literal["rolling", "stateful", "edge", "tool", "job"]
 Vhost = Literal["api", "web"]
+Layout = Literal["one", "each"]
 
 # The service that receives the write-ahead log; there is one while `backup.pitr` is on.
 RECEIVER = "wal-receiver"
@@ -80,6 +81,7 @@ class Acme:
     ``ca_file`` is the CA of its own https end point, ``root_file`` the root it issues from.
 
     Args:
+        layout: one certificate with all names, or one for each name.
         profile: the kind of certificate that is asked for; empty: the server's default.
         issuer: how CAA records call the authority; empty: they are not looked at.
         resolvers: DNS servers that must know the names before the authority is asked; none: this machine's own.
@@ -92,6 +94,7 @@ class Acme:
     email: str = ""
     ca_file: str = ""
     root_file: str = ""
+    layout: Layout = "one"
     profile: str = ""
     issuer: str = "letsencrypt.org"
     resolvers: tuple[str, ...] = ("1.1.1.1", "9.9.9.9")

@@ -103,7 +103,7 @@ class _Scaling:
         """Let the edge send requests to exactly those that stay."""
         active = {**edge_files.serving(self.facts), self.service: [one.name for one in self.staying]}
         release = self.facts.active_release or edge_files.NONE
-        workers = edge_files.switch(self.site, release, active, issued=edge_files.issued(self.facts))
+        workers = edge_files.switch(self.site, release, active, certificates=self.facts.certificates)
         edge_files.drained(self.site, workers)
         note.text = f"{len(self.staying)} serve"
 

@@ -174,12 +174,16 @@ def _edge(site: Site, facts: Facts) -> Iterator[Finding]:
                       fix="correct nginx/, then inv nginx.reload")  # fmt: skip
     else:
         yield Finding("edge files", "nginx accepts them")
-    first = certificates.ends_first(site.settings) if edge_files.issued(facts) else None
+    issued = edge_files.issued(site.settings, facts)
+    first = certificates.ends_first(site.settings) if issued else None
+    bare = [name for name in site.settings.public.values() if name not in issued]
+    if issued and bare:
+        yield Finding("certificate", f"none on {', '.join(bare)}", ok=False, fix="inv ssl.init")
     if first is not None:
         now = utc_now()
         left = f"{first.days_left(now):.0f} days left"
         yield Finding("certificate", left, ok=not first.stale(now) and not first.staging, fix="inv ssl.status")
-    elif edge_files.issued(facts):
+    elif issued:
         yield Finding("certificate", "a name does not serve it", ok=False, fix="inv ssl.status")
     else:
         yield Finding("certificate", "a placeholder: none has been issued", ok=not facts.installed, fix="inv ssl.init")

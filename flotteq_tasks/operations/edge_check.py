@@ -31,7 +31,7 @@ def check(site: Site, facts: Facts, name: str) -> None:
     service = site.settings.of_kind("edge")[0]
     edge = next((one for one in facts.of(service) if one.running), None)
     release = facts.active_release or edge_files.NONE
-    files = render_edge(site.settings, edge_files.serving(facts), issued=edge_files.issued(facts), release=release)
+    files = render_edge(site.settings, edge_files.serving(facts), certificates=facts.certificates, release=release)
     if edge is None or not _differs(files, facts):
         return
     place = f"{site.state}/edge.{name}"

@@ -7,9 +7,11 @@ from flotteq_tasks.commands import certbot, rollout
 from flotteq_tasks.commands.shell import Command, script
 from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import Done, File
+from flotteq_tasks.model.certificates import in_use
 from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.model.facts import Facts, Instance
-from flotteq_tasks.operations import certificates
+from flotteq_tasks.model.stack import Settings
+from flotteq_tasks.operations.certificates import ensure_placeholder
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.edge import draining, reload_edge, taken, taking, wait_drained
 from flotteq_tasks.rendering.nginx import UPSTREAMS, generation, render_edge, render_upstreams
@@ -35,9 +37,9 @@ done
 """
 
 
-def issued(facts: Facts) -> bool:
-    """Whether the edge serves an issued certificate, not the placeholder."""
-    return certificates.is_issued(facts.certificate)
+def issued(settings: Settings, facts: Facts) -> frozenset[str]:
+    """The public names that the edge serves an issued certificate for, not the placeholder."""
+    return frozenset(name for name, use in in_use(settings, facts.certificates).items() if use.issued)
 
 
 def serving(facts: Facts, new: Iterable[Instance] = ()) -> dict[str, list[str]]:
@@ -62,14 +64,19 @@ def ensure(site: Site, facts: Facts, *, certificate: str) -> None:
         certificate: what ``look`` printed; nothing: there is none that can be used.
     """
     if not certificate:
-        certificates.ensure_placeholder(site.host, site.settings)
+        ensure_placeholder(site.host, site.settings)
     if not facts.active:
-        _upload(site, render_edge(site.settings, {}, issued=issued(facts), release=NONE))
+        _upload(site, render_edge(site.settings, {}, certificates=facts.certificates, release=NONE))
 
 
-def render(site: Site, facts: Facts, *, issued: bool) -> str:
-    """Put the files for the containers that serve now on the host; return their generation. Nothing is reloaded."""
-    files = render_edge(site.settings, serving(facts), issued=issued, release=facts.active_release or NONE)
+def render(site: Site, facts: Facts, *, certificates: Mapping[str, str] | None = None) -> str:
+    """Put the files for the containers that serve now on the host; return their generation. Nothing is reloaded.
+
+    Args:
+        certificates: what the links below ``certs/`` lead to; None: what the facts say.
+    """
+    links = facts.certificates if certificates is None else certificates
+    files = render_edge(site.settings, serving(facts), certificates=links, release=facts.active_release or NONE)
     _upload(site, files)
     return generation(files)
 
@@ -83,13 +90,13 @@ def drain(site: Site, facts: Facts) -> None:
         FlotteqError: nginx refuses the configuration, or old workers stay beyond the drain time.
     """
     active, release = serving(facts), facts.active_release or NONE
-    calm = render_edge(site.settings, active, issued=issued(facts), release=release, draining=True)
+    calm = render_edge(site.settings, active, certificates=facts.certificates, release=release, draining=True)
     _upload(site, calm)
     try:
         reload_edge(site.host, site.engine.containers, generation=generation(calm), drain=site.settings.deploy.drain)
     finally:
         with interruption.ignored():
-            render(site, facts, issued=issued(facts))
+            render(site, facts)
 
 
 def reload(site: Site) -> None:
@@ -98,14 +105,21 @@ def reload(site: Site) -> None:
 
 
 def switch(
-    site: Site, release: str, active: Mapping[str, Sequence[str]], *, issued: bool, source: str = ""
+    site: Site,
+    release: str,
+    active: Mapping[str, Sequence[str]],
+    *,
+    certificates: Mapping[str, str],
+    source: str = "",
 ) -> list[str]:
     """Send requests to these containers: keep the present set, put the new one, reload until it answers.
 
     Args:
         release: id that the set carries; a client that dies leaves it for the next command to read.
         active: containers by service.
-        source: take the other files as this release kept them, instead of rendering them.
+        certificates: what the links below ``certs/`` lead to.
+        source: take the other files as this release kept them, instead of rendering them, unless they read a
+            certificate that is not in use any more.
 
     Returns:
         the edge's old workers: until ``drained`` they end requests and WebSockets of the containers from before.
@@ -121,7 +135,7 @@ def switch(
         done = site.host.write_tree(f"{directory}/nginx", {UPSTREAMS: upstreams}, first=first, then=then, check=False)
         if len(done) != 2 or done[1].code != NOTHING_KEPT:
             return taken(site.host, done)
-    files = render_edge(site.settings, active, issued=issued, release=release)
+    files = render_edge(site.settings, active, certificates=certificates, release=release)
     return taken(site.host, _upload(site, files, first=first[:1], then=then, check=False))
 
 
@@ -158,7 +172,7 @@ def refresh(site: Site, facts: Facts) -> None:
         FlotteqError: nginx refuses the configuration; the files from before lie on the host again.
     """
     try:
-        workers = switch(site, facts.active_release or NONE, serving(facts), issued=issued(facts))
+        workers = switch(site, facts.active_release or NONE, serving(facts), certificates=facts.certificates)
     except FlotteqError:
         # Whatever starts nginx next must not meet files that it refuses.
         with interruption.ignored():
@@ -186,7 +200,7 @@ def differences(site: Site, facts: Facts) -> dict[str, str]:
     """Files of the edge that today's settings would change: path → new, changed or gone. Who serves does not count."""
     wanted = {
         f"nginx/{path}": sha256(content).hexdigest()
-        for path, content in render_edge(site.settings, serving(facts), issued=issued(facts)).items()
+        for path, content in render_edge(site.settings, serving(facts), certificates=facts.certificates).items()
     }
     return compared(facts.edge_files, wanted, ignore=(f"nginx/{UPSTREAMS}", "nginx/state/"))
 

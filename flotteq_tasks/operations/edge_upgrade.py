@@ -65,7 +65,7 @@ def prepare(site: Site, facts: Facts) -> Facts:
 
 def _replace(run: "_Upgrade", keeper: Keeper) -> str:
     site = run.site
-    with probing(site.settings, verify=edge_files.issued(run.facts)) as tally:
+    with probing(site.settings, verify=edge_files.issued(site.settings, run.facts)) as tally:
         run_steps(run.steps(), site.report, keeper)
     keeper.write("nginx.upgrade", image=run.candidate.images[run.edge], held=run.held, reason=run.reason)
     parts = [f"the edge runs {_short(run.candidate.images[run.edge])} ({run.reason})"]
@@ -150,7 +150,7 @@ class _Upgrade:
     def configure(self, note: StepNote) -> None:
         """Put today's files on the host and let the new image check them; the running edge does not read them yet."""
         self.site.host.run(rollout.keep_edge(str(self.site.settings.directory)))
-        edge_files.render(self.site, self.facts, issued=edge_files.issued(self.facts))
+        edge_files.render(self.site, self.facts)
         name = f"{self.site.settings.project.name}-{self.edge}-check"
         self.site.host.run(edge_swap.test(self.containers, service=self.edge, name=name), timeout=120)
         note.text = "the new image accepts it"
@@ -236,7 +236,8 @@ class _Upgrade:
 
 
 def _ask(site: Site, facts: Facts) -> list[verification.Answer]:
-    return verification.verify_domains(site.settings, verify=edge_files.issued(facts), maintenance=facts.maintenance)
+    issued = edge_files.issued(site.settings, facts)
+    return verification.verify_domains(site.settings, verify=issued, maintenance=facts.maintenance)
 
 
 def _probes(tally: Tally) -> str:

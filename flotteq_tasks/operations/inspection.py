@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flotteq_tasks.commands import postgres, redis
 from flotteq_tasks.commands.shell import Command, Raw
+from flotteq_tasks.model.certificates import all_issued
 from flotteq_tasks.model.errors import UsageError
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.context import Site
@@ -76,7 +77,7 @@ def render_edge_files(settings: Settings, output: str) -> dict[str, int]:
     Raises:
         UsageError: the directory cannot be written to.
     """
-    files = render_edge(settings, {}, issued=True)
+    files = render_edge(settings, {}, certificates=all_issued(settings))
     for path, content in files.items() if output else ():
         target = Path(output) / path
         try:

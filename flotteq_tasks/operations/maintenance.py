@@ -52,7 +52,7 @@ def turn_on(site: Site, allow: Iterable[str], variables: Mapping[str, str]) -> s
         if allowed or current is None or current.strip():
             with site.report.step("list of addresses") as note:
                 if current is None:
-                    edge_files.render(site, facts, issued=edge_files.issued(facts))
+                    edge_files.render(site, facts)
                 site.host.run(nginx.maintenance_allow(directory, allowed))
                 edge_files.reload(site)
                 note.text = ", ".join(allowed) or "empty"

@@ -4,7 +4,7 @@ import http.client
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -49,17 +49,18 @@ class _Watch:
 
 
 @contextmanager
-def probing(settings: Settings, *, verify: bool, interval: float = INTERVAL) -> Iterator[Tally]:
+def probing(settings: Settings, *, verify: Container[str], interval: float = INTERVAL) -> Iterator[Tally]:
     """Ask every public name again and again, over kept connections, until the block ends.
 
     Args:
-        verify: check the certificate; off only while none has been issued.
+        verify: names whose certificate is checked: all but those that none has been issued for.
         interval: seconds between two requests to one name.
     """
     watch = _Watch(interval)
-    context = tls_context(settings, verify=verify)
+    contexts = {checked: tls_context(settings, verify=checked) for checked in (True, False)}
     threads = [
-        threading.Thread(target=_probe, args=(settings, name, context, watch), daemon=True) for name in settings.public
+        threading.Thread(target=_probe, args=(settings, service, contexts[name in verify], watch), daemon=True)
+        for service, name in settings.public.items()
     ]
     for thread in threads:
         thread.start()

@@ -74,22 +74,22 @@ def _drill(site: Site) -> Command:
 def _renewal(site: Site) -> Command:
     """Renew what is due and put it into use, as `inv ssl.renew` does from elsewhere."""
     settings, containers = site.settings, site.engine.containers
-    certificate = settings.project.name
     return renewal.job(
         str(settings.directory),
-        certificate=certificate,
+        shared=settings.project.name,
         names=settings.public.values(),
-        renew=certbot.renew(containers, certificate=certificate, profile=settings.acme.profile),
+        renew=certbot.renew(containers, profile=settings.acme.profile),
         reload=nginx.reload(containers, generation="", taken=TAKEN),
-        stack=f"{certificate}-{settings.environment}",
+        stack=f"{settings.project.name}-{settings.environment}",
         metrics=settings.backup.metrics,
     )
 
 
 def _rehearsal(site: Site) -> Command:
     """Renew for show: what is broken on the way to the authority shows weeks before a renewal needs it."""
-    name, acme = site.settings.project.name, site.settings.acme
-    return certbot.rehearse(site.engine.containers, certificate=name, directory=acme.directory, profile=acme.profile)
+    settings, acme = site.settings, site.settings.acme
+    rehearse = certbot.rehearse(site.engine.containers, directory=acme.directory, profile=acme.profile)
+    return renewal.rehearsal(str(settings.directory), shared=settings.project.name, rehearse=rehearse)
 
 
 def install(site: Site, variables: Mapping[str, str], *, without_escrow: bool = False) -> list[str]:

@@ -67,8 +67,8 @@ class Status:
 def status(site: Site) -> Status:
     """Read the host once and ask every domain from outside."""
     facts = site.engine.facts()
-    is_issued = edge_files.issued(facts)
-    answers = verify_domains(site.settings, verify=is_issued, maintenance=facts.maintenance) if facts.release else []
+    issued = edge_files.issued(site.settings, facts)
+    answers = verify_domains(site.settings, verify=issued, maintenance=facts.maintenance) if facts.release else []
     half_done = not facts.locked and needs_repair(site.settings, facts)
     return Status(
         environment=site.settings.environment,
@@ -76,8 +76,8 @@ def status(site: Site) -> Status:
         version=facts.release.version if facts.release else "",
         release=facts.release.id if facts.release else "",
         services=tuple(service_status(site.settings, facts, name, answers) for name in _standing(site.settings)),
-        certificate_issued=is_issued,
-        certificate_days=certificate_days(site.settings) if is_issued else None,
+        certificate_issued=bool(issued),
+        certificate_days=certificate_days(site.settings) if issued else None,
         disk_free=facts.disk_free,
         disk_total=facts.disk_total,
         domains=tuple(answers),

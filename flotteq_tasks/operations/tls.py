@@ -1,4 +1,4 @@
-"""The certificate's tasks: under the host's lock, on an edge that runs."""
+"""The certificates' tasks: under the host's lock, on an edge that runs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,7 +11,6 @@ from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release
 from flotteq_tasks.operations import certificates, edge_check, edge_files, ownership, preflight
 from flotteq_tasks.operations.certificates import Overview
-from flotteq_tasks.operations.certificates.x509 import read_pem
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
 from flotteq_tasks.operations.repair import repair
@@ -20,12 +19,13 @@ BOOTSTRAP = "bootstrap"
 
 
 def init(site: Site, variables: Mapping[str, str], *, allow_partial: bool = False) -> str:
-    """Obtain and install the certificate; on a bare host start the edge first. Return what happened in one sentence.
+    """Obtain and install certificates; on a bare host start the edge first. Return what happened in one sentence.
 
     Args:
         allow_partial: without the names that are not ready.
     """
     with _locked(site, "ssl.init", variables) as keeper:
+        # What a switch that did not end would put back may read a certificate that is removed here.
         facts = repair(site, keeper)
         if not _edge_runs(site, facts):
             facts = start_edge(site, facts)
@@ -40,7 +40,7 @@ def init(site: Site, variables: Mapping[str, str], *, allow_partial: bool = Fals
     return _sentence(site, changed=changed)
 
 
-def foresee(site: Site, *, allow_partial: bool = False) -> certificates.Foreseen:
+def foresee(site: Site, *, allow_partial: bool = False) -> certificates.Forecast:
     """What ``init`` would do; nothing is changed, and no authority is asked.
 
     Raises:
@@ -65,7 +65,7 @@ def renew(site: Site, variables: Mapping[str, str], *, dry_run: bool) -> str:
 
 
 def install(site: Site, facts: Facts) -> bool:
-    """Put certbot's newest certificate into use under a lock that the caller holds; whether the edge was reloaded."""
+    """Put certbot's newest certificates into use under a lock that the caller holds; whether the edge was reloaded."""
     return _certificates(site, facts).install()
 
 
@@ -117,7 +117,7 @@ def _certificates(site: Site, facts: Facts) -> certificates.Certificates:
         site.settings,
         site.engine.containers,
         site.report,
-        lambda issued: edge_files.render(site, facts, issued=issued),
+        lambda links: edge_files.render(site, facts, certificates=links),
     )
 
 
@@ -149,8 +149,9 @@ def _edge_runs(site: Site, facts: Facts) -> bool:
 
 
 def _sentence(site: Site, *, changed: bool) -> str:
-    content = site.host.read(f"{site.settings.directory}/certs/current/fullchain.pem")
-    held = set(read_pem(content).names) if content else set()
-    names, all_names = len(held.intersection(site.settings.public.values())), len(site.settings.public)
+    files = certificates.on_host(site.host, site.settings)
+    names, all_names = sum(1 for name, leaf in files.items() if leaf and leaf.holds(name)), len(site.settings.public)
     number = f"{names} names" if names == all_names else f"{names} of {all_names} names"
-    return f"the certificate of {number} is in use" if changed else f"the certificate of {number} is good; not due"
+    if site.settings.acme.layout == "one":
+        return f"the certificate of {number} is in use" if changed else f"the certificate of {number} is good; not due"
+    return f"certificates of {number} are in use" if changed else f"the certificates of {number} are good; not due"

@@ -5,7 +5,7 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,13 +62,13 @@ def tls_context(settings: Settings, *, verify: bool = True) -> ssl.SSLContext:
     return context
 
 
-def ask(settings: Settings, service: str, *, verify: bool = True) -> Answer:
+def ask(settings: Settings, service: str, *, verify: Container[str] | None = None) -> Answer:
     """Ask one service's public name for its health path; a request that the rate limit refuses is sent again.
 
     Args:
-        verify: check the certificate; off only while none has been issued.
+        verify: names whose certificate is checked: all but those that none has been issued for. None: all.
     """
-    context = tls_context(settings, verify=verify)
+    context = tls_context(settings, verify=verify is None or settings.domain(service) in verify)
     for turn in range(1, TRIES + 1):
         interruption.check()
         answer = _ask_once(settings, service, context)
@@ -116,10 +116,13 @@ def problem(status: int, body: str, expect: Mapping[str, str]) -> str:
     return "; ".join(wrong)
 
 
-def verify_domains(settings: Settings, *, verify: bool = True, maintenance: bool = False) -> list[Answer]:
+def verify_domains(
+    settings: Settings, *, verify: Container[str] | None = None, maintenance: bool = False
+) -> list[Answer]:
     """Ask all public names at once, in the order of flotteq.toml.
 
     Args:
+        verify: as in ``ask``.
         maintenance: the maintenance page is on: a 503 is as it must be.
     """
     names = list(settings.public)

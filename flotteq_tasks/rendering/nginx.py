@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from flotteq_tasks.model import policy
+from flotteq_tasks.model.certificates import Use, in_use
 from flotteq_tasks.model.errors import SettingsError
-from flotteq_tasks.model.stack import Service, Settings, Vhost
+from flotteq_tasks.model.stack import Settings, Vhost
 from flotteq_tasks.rendering import resources, templates
 from flotteq_tasks.rendering.hashes import content_hash
 
@@ -60,7 +61,8 @@ class VirtualHost:
     """One public name.
 
     Args:
-        hsts: the header's value; empty as long as no issued certificate is in use.
+        certificate: link below ``certs/`` to what it is served with.
+        hsts: the header's value; empty as long as that is no issued certificate.
         assets: whether files of its previous releases are kept.
         policy: Content-Security-Policy of a web app, enforced unless ``report_only``.
         permissions: Permissions-Policy.
@@ -71,6 +73,7 @@ class VirtualHost:
     service: str
     name: str
     kind: Vhost
+    certificate: str
     hsts: str
     assets: bool
     policy: str
@@ -84,7 +87,7 @@ def render_edge(
     settings: Settings,
     upstreams: Mapping[str, Sequence[str]],
     *,
-    issued: bool,
+    certificates: Mapping[str, str],
     release: str = "",
     draining: bool = False,
 ) -> dict[str, bytes]:
@@ -92,8 +95,8 @@ def render_edge(
 
     Args:
         upstreams: names of the containers that answer, by service; a service without any is asked by its own name.
-        issued: an issued certificate is in use. Only then browsers are told to insist on TLS: with the placeholder that
-            would lock people out.
+        certificates: what the links below ``certs/`` lead to (``Facts.certificates``). Browsers are told to insist on
+            TLS only where an issued one is in use: with the placeholder that would lock people out.
         release: id of the release that the containers belong to, for readers of ``upstreams/active.conf``.
         draining: the container is about to be replaced: connections end with their request.
 
@@ -105,9 +108,10 @@ def render_edge(
     """
     _refuse_unused(settings)
     env = templates.environment(resources.search_path(settings.root, "nginx"))
-    values = {**_values(settings, issued=issued), "draining": draining}
+    vhosts = _virtual_hosts(settings, in_use(settings, certificates))
+    values = {**_values(settings, vhosts), "draining": draining}
     files = {name.removesuffix(".j2"): content for name, content in _plain(settings, env, values)}
-    for vhost in _virtual_hosts(settings, issued=issued):
+    for vhost in vhosts:
         files[f"servers/{vhost.service}.conf"] = templates.render(
             env, f"vhosts/{vhost.kind}.conf.j2", vhost=vhost, **values
         )
@@ -184,9 +188,8 @@ def _plain(settings: Settings, env: "Environment", values: Mapping[str, object])
             yield name, resources.find(settings.root, "nginx", name).read_bytes()
 
 
-def _values(settings: Settings, *, issued: bool) -> dict[str, object]:
+def _values(settings: Settings, vhosts: Sequence[VirtualHost]) -> dict[str, object]:
     suffix = _port_suffix(settings)
-    vhosts = _virtual_hosts(settings, issued=issued)
     return {
         "project": settings.project,
         "edge": settings.edge,
@@ -205,26 +208,23 @@ def _values(settings: Settings, *, issued: bool) -> dict[str, object]:
     }
 
 
-def _virtual_hosts(settings: Settings, *, issued: bool) -> list[VirtualHost]:
+def _virtual_hosts(settings: Settings, used: Mapping[str, Use]) -> list[VirtualHost]:
     apis = [
         f"{name}{_port_suffix(settings)}"
         for service, name in settings.public.items()
         if settings.services[service].vhost == "api"
     ]
-    return [
-        _virtual_host(settings, settings.services[service], service, name, apis, issued=issued)
-        for service, name in settings.public.items()
-    ]
+    return [_virtual_host(settings, service, name, apis, used[name]) for service, name in settings.public.items()]
 
 
-def _virtual_host(
-    settings: Settings, spec: Service, service: str, name: str, apis: list[str], *, issued: bool
-) -> VirtualHost:
+def _virtual_host(settings: Settings, service: str, name: str, apis: list[str], used: Use) -> VirtualHost:
+    spec = settings.services[service]
     return VirtualHost(
         service,
         name,
         spec.vhost,
-        hsts=_hsts(settings, name) if issued else "",
+        certificate=used.lineage.link,
+        hsts=_hsts(settings, name) if used.issued else "",
         assets=bool(spec.assets),
         policy=policy.content_policy(spec.public.csp, apis) if spec.vhost == "web" else policy.API,
         report_only=spec.public.csp_report_only,

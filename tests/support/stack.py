@@ -178,9 +178,9 @@ class Stack:
         self.inv("push", "--version", version, timeout=300).ok()
         return version
 
-    def want_renewal(self) -> None:
-        """Let the ACME server say that the certificate should have been renewed an hour ago (ARI)."""
-        chain = self.host("cat /opt/flotteq/certbot/conf/live/flotteq/fullchain.pem").out
+    def want_renewal(self, certificate: str = "flotteq") -> None:
+        """Let the ACME server say that a certificate should have been renewed an hour ago (ARI)."""
+        chain = self.host(f"cat /opt/flotteq/certbot/conf/live/{certificate}/fullchain.pem").out
         end = "-----END CERTIFICATE-----\n"
         now = datetime.now(UTC)
         window = {"start": now - timedelta(hours=2), "end": now - timedelta(hours=1)}
@@ -190,7 +190,7 @@ class Stack:
         words = ("curl", "-fsS", "--cacert", "/var/lib/acme/ca.pem", "-d", json.dumps(body), place)
         _docker().exec(Names(INSTANCE).acme, *words)
         # certbot asks again only after the server's own pause, six hours; here they have passed.
-        self.host("sed -i '/^ari_retry_after/d' /opt/flotteq/certbot/conf/renewal/flotteq.conf")
+        self.host(f"sed -i '/^ari_retry_after/d' /opt/flotteq/certbot/conf/renewal/{certificate}.conf")
 
     def say_in_dns(self, what: str, **body: object) -> None:
         """Let the sandbox's DNS server answer differently: ``what`` is a path of its own interface."""

@@ -4,6 +4,7 @@ import json
 import re
 from datetime import datetime
 
+from flotteq_tasks.commands.certbot import parse_links
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import Release
 
@@ -52,7 +53,7 @@ def parse_facts(text: str) -> Facts:
         },
         edge_kept=part.get("kept", "").strip() == "yes",
         files_release=part.get("files", "").strip(),
-        certificate=part.get("certificate", "").strip(),
+        certificates=parse_links(part.get("certificates", "")),
         secrets={
             name: target.rpartition(".")[2]
             for name, target in (line.split() for line in part.get("secrets", "").splitlines() if line.strip())

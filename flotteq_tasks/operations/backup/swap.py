@@ -115,14 +115,14 @@ class Exchange:
             return
         release = self.facts.active_release or edge_files.NONE
         active = edge_files.serving(self.facts, self.new)
-        self.workers = edge_files.switch(self.site, release, active, issued=edge_files.issued(self.facts))
+        self.workers = edge_files.switch(self.site, release, active, certificates=self.facts.certificates)
         note.text = f"{len(self.new)} serve"
 
     def verify(self, note: StepNote) -> None:
         """Ask all domains from outside. From here on the restore is done: a client that dies leaves a finished one."""
         facts = self.facts
         answers = verification.verify_domains(
-            self.site.settings, verify=edge_files.issued(facts), maintenance=facts.maintenance
+            self.site.settings, verify=edge_files.issued(self.site.settings, facts), maintenance=facts.maintenance
         )
         verification.require(answers)
         self.unmark()

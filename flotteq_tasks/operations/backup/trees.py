@@ -1,6 +1,7 @@
 """Restore files: beside those that are there, compared with the set, exchanged; the former ones stay until finalize."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -137,6 +138,10 @@ class _Restore:
         """Put the former files back, if they were exchanged."""
         if self.done.before:
             _undo(self.site, self.part)
+            if self.part == "certs":
+                # Of several certificates some may be in use already; where there were none before, none comes back.
+                with suppress(FlotteqError):
+                    tls.install(self.site, self.site.engine.facts())
         settling.unmark(self.site)
 
     def install(self, note: StepNote) -> None:

@@ -1,81 +1,59 @@
-"""Obtain, install and renew the one certificate with all public names.
+"""Obtain, install and renew the certificates of the public names: one with all of them, or one for each.
 
-certbot owns ``certbot/conf``; nginx reads ``certs/current``, a link to ``placeholder`` or to ``rel-<time>``. A new
-certificate is checked, copied, linked and tested before nginx reloads, and afterwards compared with what every name
-serves; whatever fails links the previous one again.
+certbot owns ``certbot/conf``; what nginx reads is the affair of ``placing``. A new certificate is checked, copied,
+linked and tested before nginx reloads, and afterwards compared with what its names serve; what fails links the
+previous one again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from flotteq_tasks.commands import certbot, renewal
+from flotteq_tasks.commands import certbot
 from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command
-from flotteq_tasks.host import interruption
 from flotteq_tasks.host.base import File, Host
-from flotteq_tasks.model.errors import FlotteqError, NotPutBack, PutBack, SettingsError
+from flotteq_tasks.model.certificates import Lineage, in_use, is_issued, lineages, other_layout
+from flotteq_tasks.model.errors import FlotteqError, PreflightFailed, SettingsError
 from flotteq_tasks.model.events import Report
 from flotteq_tasks.model.stack import Settings
-from flotteq_tasks.operations.certificates import preflight, probe, x509
-from flotteq_tasks.operations.edge import reload_edge, test_config
+from flotteq_tasks.operations.certificates import preflight, x509
+from flotteq_tasks.operations.certificates.placing import Change, Failures, Place, Render
+from flotteq_tasks.operations.certificates.store import Store, leaf_of
 
-PLACEHOLDER = "placeholder"
 # Seconds: an order with five names takes 3 to 30; a slow server is asked again by certbot itself.
 ACME_LIMIT = 300
 
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What an order would be.
+    """What the order of one certificate would be.
 
     Args:
-        names: which the certificate would have.
-        reason: why one would be ordered; empty: none would be.
+        names: which it would have.
+        reason: why it would be ordered; empty: it would not be.
         orders: what would be run, in turn.
-        notes: what a person should know.
     """
 
     names: tuple[str, ...]
     reason: str
     orders: tuple[Command, ...]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What ``init`` would order. ``notes``: what a person should know."""
+
+    certificates: tuple[Foreseen, ...]
     notes: tuple[str, ...] = ()
-
-
-# Puts the edge's files for an issued certificate (True) or the placeholder on the host; returns their generation.
-Render = Callable[[bool], str]
-
-
-def is_issued(target: str) -> bool:
-    """Whether ``certs/current`` with this target holds an issued certificate (``Facts.certificate``)."""
-    return target.startswith("rel-")
-
-
-def ensure_placeholder(host: Host, settings: Settings, *, now: datetime | None = None) -> bool:
-    """Give nginx something to start with; an existing certificate stays.
-
-    Returns:
-        whether it was needed.
-
-    Raises:
-        CommandFailed, HostUnreachable, as the host does.
-    """
-    directory = str(settings.directory)
-    if host.run(certbot.current(directory)).out.strip():
-        return False
-    chain, key = x509.make_placeholder(now or x509.utc_now())
-    _put(host, directory, PLACEHOLDER, chain, key)
-    host.run(certbot.point(directory, PLACEHOLDER))
-    return True
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """The certificate of one site.
+    """The certificates of one site.
 
     Args:
-        render: puts the edge's files on the host for an issued certificate or for none; returns their generation.
+        render: puts the edge's files on the host for what the links below ``certs/`` lead to; returns their generation.
         clock: the present, UTC.
     """
 
@@ -96,57 +74,75 @@ class Certificates:
         """All public names, in the order of flotteq.toml."""
         return list(self.settings.public.values())
 
-    def init(self, *, allow_partial: bool = False) -> bool:
-        """Obtain a certificate where there is none that is fit, and install it. Again: nothing is due, nothing changes.
+    @property
+    def store(self) -> Store:
+        """What certbot keeps."""
+        return Store(self.host, self.directory, self.clock)
 
-        One that has other names than flotteq.toml is replaced: this is how names are added and dropped.
+    @property
+    def place(self) -> Place:
+        """What nginx reads them from."""
+        return Place(self.host, self.settings, self.containers, self.report, self.render)
+
+    def init(self, *, allow_partial: bool = False) -> bool:
+        """Obtain certificates where none is fit, and install them. Again: nothing is due, nothing changes.
+
+        One that has other names than flotteq.toml is replaced: this is how names are added and dropped. Those of the
+        other layout serve until these do, and are then removed.
 
         Args:
             allow_partial: leave out the names that are not ready, but not from a certificate that has them and lasts:
                 a DNS server that is down for an hour takes no name from the site. The names are chosen here, not by
                 certbot (``--allow-subset-of-names``): it would order again at every call, and drop more of them by
-                itself at a renewal.
+                itself at a renewal. Where each name has its own certificate a name that is not ready holds no other
+                back; it is an error only without this.
 
         Returns:
             whether another certificate is served now.
 
         Raises:
-            PreflightFailed: a name is not ready for an order; the ACME server was not asked.
+            PreflightFailed: a name is not ready for an order; the ACME server was not asked for its certificate.
             CommandFailed: certbot failed; its words are in the details.
             PutBack, NotPutBack: the new certificate could not be put into use.
+            Unhealthy: one of these for some certificates while others were put into use.
         """
         self._place_ca()
+        failures = Failures()
+        obtained: dict[Lineage, Sequence[str]] = {}
         with self.report.step("check that every name is ready"):
-            names = self._ready(allow_partial=allow_partial)
-        if len(names) < len(self.names) and self._lasts(names):
-            self.report.note("the certificate has the other names and is not yet due; nothing was ordered")
-            return self.install(names)
-        if self._rehearsed(names):
-            # Five failed checks an hour and name are all that this server allows: its staging server is asked first.
-            with self.report.step("rehearse with the staging server"):
-                self._certonly(names, dry_run=True)
-        with self.report.step(f"obtain a certificate for {len(names)} names") as note:
-            note.text = _last_words(self._certonly(names, dry_run=False))
-        return self.install(names)
+            orders = self._ready(failures, allow_partial=allow_partial)
+        for lineage, names in orders.items():
+            with failures.kept():
+                self._obtain(lineage, names)
+                obtained[lineage] = names
+        changed = self._install(obtained, failures)
+        self.place.clear(self.place.links())
+        failures.tell(changed=changed)
+        return changed
 
-    def foresee(self, *, allow_partial: bool = False) -> Foreseen:
+    def foresee(self, *, allow_partial: bool = False) -> Forecast:
         """What ``init`` would ask for, by what can be read: nothing is written, and no authority is asked.
 
         Raises:
             PreflightFailed: a name is not ready for an order.
         """
         found = preflight.check(self.host, self.settings, self.names, self.clock, fetch=False)
-        names = found.require(self.names, allow_partial=allow_partial)
+        orders, refusal = self._orders(found, allow_partial=allow_partial)
+        if refusal:
+            raise refusal
         notes = [f"{one.name} is not ready and would be left out: {one.found}" for one in found.problems]
-        partly = len(names) < len(self.names) and self._lasts(names)
-        reason = "" if partly else self._reason(names)
-        orders = [
-            self._order(names, dry_run=dry_run) for dry_run in (True, False) if self._rehearsed(names) or not dry_run
-        ]
-        return Foreseen(tuple(names), reason, tuple(orders if reason else ()), (*notes, *found.unseen))
+        foreseen = tuple(self._foreseen(lineage, names) for lineage, names in orders.items())
+        return Forecast(foreseen, (*notes, *found.unseen))
+
+    def _foreseen(self, lineage: Lineage, names: Sequence[str]) -> Foreseen:
+        partly = len(names) < len(lineage.names) and self.store.lasts(lineage, names)
+        reason = "" if partly else self._reason(lineage, names)
+        runs = [True, False] if self._rehearsed(lineage, names) else [False]
+        orders = [self._order(lineage, names, dry_run=dry_run) for dry_run in runs if reason]
+        return Foreseen(tuple(names), reason, tuple(orders))
 
     def renew(self, *, dry_run: bool = False) -> bool:
-        """Renew when due. A certificate that was renewed earlier but never put into use is put into use.
+        """Renew what is due. A certificate that was renewed earlier but never put into use is put into use.
 
         Args:
             dry_run: rehearse with the server; nothing is kept.
@@ -156,182 +152,208 @@ class Certificates:
 
         Raises:
             FlotteqError: there is none yet.
-            CommandFailed, PutBack, NotPutBack, as ``init``.
+            CommandFailed, PutBack, NotPutBack, Unhealthy, as ``init``.
         """
-        if self._issued() is None:
+        there = self._there()
+        if not there:
             raise FlotteqError(f"{self.host.name}: there is no certificate to renew", hint="inv ssl.init")
         self._place_ca()
+        failures = Failures()
+        renewed: dict[Lineage, Sequence[str]] = {}
         with self.report.step("rehearse the renewal" if dry_run else "renew what is due"):
-            self.host.run(self._rehearse() if dry_run else self._renew(), timeout=ACME_LIMIT)
-        return False if dry_run else self.install()
+            for lineage, names in there.items():
+                with failures.kept():
+                    self.host.run(self._renewal(lineage, dry_run=dry_run), timeout=ACME_LIMIT)
+                    renewed[lineage] = names
+            if dry_run or not renewed:
+                failures.tell(changed=False)
+        changed = False if dry_run else self._install(renewed, failures)
+        failures.tell(changed=changed)
+        return changed
 
-    def install(self, names: Sequence[str] = ()) -> bool:
-        """Put certbot's newest certificate into use, unless it is already.
+    def install(self) -> bool:
+        """Put certbot's newest certificates into use, unless they are already.
 
-        Args:
-            names: what it must be valid for; none: for the public names that the one in use has, for all of them where
-                none of an authority is in use or that one cannot be read.
+        What they must be valid for: the public names that the one in use has, all of them where none of an authority
+        is in use or that one cannot be read.
 
         Returns:
             whether nginx was reloaded.
 
         Raises:
-            FlotteqError: the certificate is not fit; the previous one stays in use.
+            FlotteqError: a certificate is not fit, or there is none; the previous one stays in use.
             PutBack: nginx refused it; the previous one is in use again.
             NotPutBack: neither works.
+            Unhealthy: as ``init``.
         """
-        chain, key = self._live()
-        previous = self.host.run(certbot.current(self.directory)).out.strip()
-        used = self._pair(f"{self.directory}/certs/{previous}") if is_issued(previous) else (None, None)
-        wrong = x509.faults(chain, key, list(names) or self._owed(used[0]), self.clock())
-        if used == (chain, key) and not wrong:
-            self._require_served(x509.read_pem(chain))
-            self.report.note("the certificate is not yet due; nothing changed")
+        failures = Failures()
+        # Without any the first is missed by its path.
+        wanted = self._there() or {one: [] for one in lineages(self.settings)[:1]}
+        changed = self._install(wanted, failures)
+        failures.tell(changed=changed)
+        return changed
+
+    def _ready(self, failures: Failures, *, allow_partial: bool) -> dict[Lineage, list[str]]:
+        """What is to be ordered, and with which names; what holds others back goes into the failures.
+
+        Raises:
+            PreflightFailed: nothing can be.
+        """
+        found = preflight.check(self.host, self.settings, self.names, self.clock)
+        for problem in found.unseen:
+            self.report.warn(f"cannot be checked from here: {problem}")
+        orders, refusal = self._orders(found, allow_partial=allow_partial)
+        if refusal:
+            failures.errors.append(refusal)
+        for one in found.problems if allow_partial else ():
+            self.report.warn(f"{one.name} is not ready: {one.found}; {one.fix}")
+        return orders
+
+    def _orders(
+        self, found: preflight.Preflight, *, allow_partial: bool
+    ) -> tuple[dict[Lineage, list[str]], PreflightFailed | None]:
+        """What is to be ordered, with which names, and what to say of the names that hold a certificate back.
+
+        Raises:
+            PreflightFailed: nothing can be ordered.
+        """
+        ready = set(found.ready(self.names))
+        wanted = {one: [name for name in one.names if name in ready] for one in lineages(self.settings)}
+        # A name that the other layout's certificate serves would lose it.
+        needed = self._elsewhere() if allow_partial else set(self.names)
+        orders = {one: names for one, names in wanted.items() if names and not needed.intersection(one.names) - ready}
+        if not orders:
+            raise found.refusal(self.names, ordered=allow_partial)
+        held = not allow_partial and len(orders) < len(wanted)
+        return orders, found.refusal(self.names, ordered=True) if held else None
+
+    def _obtain(self, lineage: Lineage, names: Sequence[str]) -> None:
+        if len(names) < len(lineage.names) and self.store.lasts(lineage, names):
+            self.report.note("the certificate has the other names and is not yet due; nothing was ordered")
+            return
+        whom = names[0] if len(names) == 1 else f"{len(names)} names"
+        if self._rehearsed(lineage, names):
+            # Five failed checks an hour and name are all that this server allows: its staging server is asked first.
+            with self.report.step(f"rehearse with the staging server for {whom}"):
+                self._certonly(lineage, names, dry_run=True)
+        with self.report.step(f"obtain a certificate for {whom}") as note:
+            note.text = _last_words(self._certonly(lineage, names, dry_run=False))
+
+    def _install(self, wanted: Mapping[Lineage, Sequence[str]], failures: Failures) -> bool:
+        """Put into use what is not; whether anything is served anew.
+
+        Args:
+            wanted: the names that each must be valid for; none: those that the one in use has.
+        """
+        links = self.place.links()
+        changes = []
+        for lineage, names in wanted.items():
+            with failures.kept():
+                change = self._change(lineage, names, links.get(lineage.link, ""))
+                if change.target != change.previous:
+                    changes.append(change)
+                elif said := self.place.unserved(lineage, change.leaf, links):
+                    raise FlotteqError(said, hint="inv ssl.status")
+        if not changes:
+            if not failures.errors:
+                self.report.note("the certificate is not yet due; nothing changed")
             return False
+        with self.report.step("put the certificate into use") as note:
+            after = self.place.use(changes, links, failures)
+            used = [one for one in changes if after.get(one.lineage.link) == one.target]
+            note.text = "; ".join(
+                f"{f'{one.lineage.certificate}: ' if len(wanted) > 1 else ''}{one.target}, "
+                f"until {one.leaf.not_after:%Y-%m-%d}"
+                for one in used
+            )
+            if not used:
+                failures.tell(changed=False)
+        return True
+
+    def _change(self, lineage: Lineage, names: Sequence[str], previous: str) -> Change:
+        """What is to be put into use; its target is the previous one when it is already.
+
+        Args:
+            previous: what its link leads to now.
+
+        Raises:
+            FlotteqError: it is not fit.
+        """
+        chain, key = self.store.live(lineage)
+        place = certbot.folder(self.directory, lineage.place)
+        used = self.store.pair(f"{place}/{previous}") if is_issued(previous) else (None, None)
+        wrong = x509.faults(chain, key, list(names) or self._owed(lineage, used[0]), self.clock())
+        if used == (chain, key) and not wrong:
+            return Change(lineage, previous, previous, chain, key)
         if wrong:
             raise FlotteqError(
                 f"{self.host.name}: the new certificate is not fit: {'; '.join(wrong)}",
                 hint="the previous one stays in use; inv ssl.init obtains one for all names",
             )
-        target = f"rel-{self.clock():%Y%m%dT%H%M%SZ}"
-        with self.report.step("put the certificate into use") as note:
-            self._switch(target, previous, chain, key)
-            note.text = f"{target}, until {x509.read_pem(chain).not_after:%Y-%m-%d}"
-        return True
+        # One that lacks a half cannot be linked again.
+        usable = previous if not is_issued(previous) or all(used) else ""
+        return Change(lineage, f"rel-{self.clock():%Y%m%dT%H%M%SZ}", usable, chain, key)
 
-    def _switch(self, target: str, previous: str, chain: bytes, key: bytes) -> None:
-        _put(self.host, self.directory, target, chain, key)
-        with self._or_back(target, previous):
-            self.host.run(certbot.point(self.directory, target))
-            generation = self.render(True)
-            reload_edge(self.host, self.containers, generation=generation, drain=self.settings.deploy.drain)
-            self._require_served(x509.read_pem(chain))
+    def _certonly(self, lineage: Lineage, names: Sequence[str], *, dry_run: bool) -> str:
+        return self.host.run(self._order(lineage, names, dry_run=dry_run), timeout=ACME_LIMIT).out
 
-    @contextmanager
-    def _or_back(self, target: str, previous: str) -> Iterator[None]:
-        try:
-            yield
-        except FlotteqError as error:
-            with interruption.ignored():
-                self._back(target, previous, error)
-            raise PutBack(
-                f"the new certificate could not be put into use and the previous one is served again: {error.message}",
-                hint=error.hint,
-                details=error.details,
-            ) from error
-
-    def _back(self, target: str, previous: str, error: FlotteqError) -> None:
-        try:
-            self.host.run(certbot.point(self.directory, previous or PLACEHOLDER))
-            generation = self.render(is_issued(previous))
-            test_config(self.host, self.containers)
-            reload_edge(self.host, self.containers, generation=generation, drain=self.settings.deploy.drain)
-            self.host.run(certbot.discard(self.directory, target))
-        except FlotteqError as second:
-            raise NotPutBack(
-                f"the new certificate could not be put into use ({error.message}), and neither could the previous one: "
-                f"{second.message}",
-                hint="inv nginx.test",
-                details=second.details or error.details,
-            ) from error
-
-    def _require_served(self, wanted: x509.Certificate) -> None:
-        """Compare what every name serves with the file.
-
-        Raises:
-            FlotteqError: a name serves another certificate, or none.
-        """
-        shown = probe.show(self.settings, self.names)
-        wrong = [
-            f"{one.name} serves {one.problem or (one.certificate and one.certificate.serial)}"
-            for one in shown
-            if one.certificate is None or one.certificate.serial != wanted.serial
-        ]
-        if wrong:
-            raise FlotteqError(
-                f"the certificate with serial {wanted.serial} is not served everywhere: {'; '.join(wrong)}",
-                hint="inv ssl.status",
-            )
-        distrust = {one.distrust for one in shown if one.distrust}
-        for reason in sorted(distrust):
-            self.report.warn(f"the certificate is served but not trusted here: {reason}")
-
-    def _certonly(self, names: Sequence[str], *, dry_run: bool) -> str:
-        return self.host.run(self._order(names, dry_run=dry_run), timeout=ACME_LIMIT).out
-
-    def _order(self, names: Sequence[str], *, dry_run: bool) -> Command:
+    def _order(self, lineage: Lineage, names: Sequence[str], *, dry_run: bool) -> Command:
         acme = self.settings.acme
         return certbot.certonly(
             self.containers,
             names,
-            certificate=self.settings.project.name,
+            certificate=lineage.certificate,
             directory=acme.directory,
             email=acme.email,
             profile=acme.profile,
             dry_run=dry_run,
         )
 
-    def _renew(self) -> Command:
-        return certbot.renew(
-            self.containers, certificate=self.settings.project.name, profile=self.settings.acme.profile
-        )
+    def _renewal(self, lineage: Lineage, *, dry_run: bool) -> Command:
+        name, acme = lineage.certificate, self.settings.acme
+        if dry_run:
+            return certbot.rehearse(self.containers, certificate=name, directory=acme.directory, profile=acme.profile)
+        return certbot.renew(self.containers, certificate=name, profile=acme.profile)
 
-    def _rehearse(self) -> Command:
-        name, acme = self.settings.project.name, self.settings.acme
-        return certbot.rehearse(self.containers, certificate=name, directory=acme.directory, profile=acme.profile)
+    def _there(self) -> dict[Lineage, list[str]]:
+        """The certificates that certbot has, and what they must be valid for (none: as ``install`` says).
 
-    def _issued(self) -> bytes | None:
-        return self.host.read(f"{self._lineage}/fullchain.pem")
+        Those of the layout, and where a name has none yet those of the other one that have it.
+        """
+        own = [one for one in lineages(self.settings) if self.store.issued(one) is not None]
+        bare = set(self.names).difference(*(one.names for one in own))
+        found: dict[Lineage, list[str]] = {one: [] for one in own}
+        for one in lineages(self.settings, other_layout(self.settings)) if bare else ():
+            held = bare.intersection(one.names, self.store.covered(one))
+            if held:
+                found[one] = sorted(held)
+        return found
 
-    @property
-    def _lineage(self) -> str:
-        return f"{self.directory}/certbot/conf/live/{self.settings.project.name}"
+    def _elsewhere(self) -> set[str]:
+        """The names that are served with a certificate of the other layout."""
+        own = {one.link for one in lineages(self.settings)}
+        used = in_use(self.settings, self.place.links())
+        return {name for name, use in used.items() if use.issued and use.lineage.link not in own}
 
-    def _pair(self, directory: str) -> tuple[bytes | None, bytes | None]:
-        return self.host.read(f"{directory}/fullchain.pem"), self.host.read(f"{directory}/privkey.pem")
-
-    def _live(self) -> tuple[bytes, bytes]:
-        chain, key = self._pair(self._lineage)
-        if not chain or not key:
-            raise FlotteqError(f"{self.host.name}: certbot left no certificate in {self._lineage}", hint="inv ssl.init")
-        path = f"{self._lineage}/privkey.pem"
-        mode = self.host.run(certbot.permissions(path)).out.strip()
-        if not mode.endswith("0"):
-            raise FlotteqError(
-                f"{self.host.name}: {path} may be read by others (mode {mode}): it is not put into use",
-                hint=f"on the host: chmod 600 {path}",
-            )
-        return chain, key
-
-    def _rehearsed(self, names: Sequence[str]) -> bool:
+    def _rehearsed(self, lineage: Lineage, names: Sequence[str]) -> bool:
         """Whether the authority's staging server is asked first."""
-        return self.settings.acme.directory == certbot.LETS_ENCRYPT and self._covered() != set(names)
+        return self.settings.acme.directory == certbot.LETS_ENCRYPT and self.store.covered(lineage) != set(names)
 
-    def _reason(self, names: Sequence[str]) -> str:
+    def _reason(self, lineage: Lineage, names: Sequence[str]) -> str:
         """Why a certificate with these names would be ordered; empty: the one that is there is good."""
-        covered = self._covered()
+        covered = self.store.covered(lineage)
         if not covered:
             return "there is none yet"
         if covered != set(names):
             more, fewer = (", ".join(sorted(one)) for one in (set(names) - covered, covered - set(names)))
             changes = [f"{what} {which}" for what, which in (("gains", more), ("loses", fewer)) if which]
             return f"it {' and '.join(changes)}"
-        return "" if self._lasts(names) else "less than a third of its life is left"
+        return "" if self.store.lasts(lineage, names) else "less than a third of its life is left"
 
-    def _covered(self) -> set[str]:
-        """The names of certbot's newest certificate."""
-        leaf = _leaf(self._issued())
-        return set(leaf.names) if leaf else set()
-
-    def _lasts(self, names: Sequence[str]) -> bool:
-        """Whether certbot's newest certificate has these names and need not be renewed yet."""
-        leaf = _leaf(self._issued())
-        return leaf is not None and set(names) <= set(leaf.names) and leaf.life_left(self.clock()) > x509.DUE_LIFE
-
-    def _owed(self, used: bytes | None) -> list[str]:
+    def _owed(self, lineage: Lineage, used: bytes | None) -> list[str]:
         """The public names that must not be lost."""
-        leaf = _leaf(used)
-        return ([name for name in self.names if leaf.holds(name)] if leaf else []) or self.names
+        leaf = leaf_of(used)
+        return ([name for name in lineage.names if leaf.holds(name)] if leaf else []) or list(lineage.names)
 
     def _place_ca(self) -> None:
         """Give certbot the CA of a private ACME server; the container reads it by REQUESTS_CA_BUNDLE."""
@@ -346,30 +368,6 @@ class Certificates:
         # What is there belongs to certbot's user since a deploy.
         if self.host.read(place) != content:
             self.host.write(place, File(content))
-
-    def _ready(self, *, allow_partial: bool) -> list[str]:
-        found = preflight.check(self.host, self.settings, self.names, self.clock)
-        for problem in found.unseen:
-            self.report.warn(f"cannot be checked from here: {problem}")
-        names = found.require(self.names, allow_partial=allow_partial)
-        for one in found.problems:
-            self.report.warn(f"{one.name} is not ready: {one.found}; {one.fix}")
-        return names
-
-
-def _put(host: Host, directory: str, target: str, chain: bytes, key: bytes) -> None:
-    files = {
-        name: File(content, mode=renewal.KEY_MODE, group=certbot.KEY_READERS)
-        for name, content in {"fullchain.pem": chain, "privkey.pem": key}.items()
-    }
-    host.write_tree(f"{directory}/certs/{target}", files)
-
-
-def _leaf(chain: bytes | None) -> x509.Certificate | None:
-    try:
-        return x509.read_pem(chain) if chain else None
-    except FlotteqError:
-        return None
 
 
 def _last_words(output: str) -> str:

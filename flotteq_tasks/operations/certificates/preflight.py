@@ -37,21 +37,21 @@ class Preflight:
         wrong = {one.name for one in self.problems}
         return [] if "" in wrong else [name for name in names if name not in wrong]
 
-    def require(self, names: Sequence[str], *, allow_partial: bool) -> list[str]:
-        """The names that are to be ordered: all, or those that are ready.
+    def refusal(self, names: Sequence[str], *, ordered: bool = False) -> PreflightFailed:
+        """What to say of names that are not ready.
 
-        Raises:
-            PreflightFailed: one, or every one, is not ready.
+        Args:
+            ordered: the others are ordered all the same.
         """
         ready = self.ready(names)
-        if len(ready) == len(names) or (ready and allow_partial):
-            return ready
         said = "; ".join(f"{one.name}: {one.found}" if one.name else one.found for one in self.problems)
         fixes = list(dict.fromkeys(one.fix for one in self.problems))
-        if ready:
+        if ready and not ordered:
             fixes.append(f"or obtain one for the other {len(ready)} now: inv ssl.init --allow-partial")
-        raise PreflightFailed(
-            f"{len(names) - len(ready)} of {len(names)} names are not ready, the ACME server was not asked: {said}",
+        whom = " for them" if ordered and ready else ""
+        return PreflightFailed(
+            f"{len(names) - len(ready)} of {len(names)} names are not ready, "
+            f"the ACME server was not asked{whom}: {said}",
             hint="\n".join(fixes),
         )
 

@@ -9,6 +9,7 @@ from flotteq_tasks.commands import certbot, renewal
 from flotteq_tasks.commands.containers import Containers
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Host
+from flotteq_tasks.model.certificates import Use, in_use, lineages
 from flotteq_tasks.model.errors import CommandTimedOut, FlotteqError
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.operations.certificates import probe
@@ -31,11 +32,13 @@ class LastRenewal:
 class CertificateStatus:
     """One public name. ``problem`` says what a person should look at; empty when nothing.
 
+    ``certificate`` is what certbot calls it, or should where none is served.
     ``life_left`` is the share of its life that is left; ``renew_from`` and ``renew_until`` are when the ACME server
     wants a renewal (ARI), ISO 8601, empty where it does not say.
     """
 
     name: str
+    certificate: str = ""
     serial: str = ""
     issuer: str = ""
     not_before: datetime | None = None
@@ -76,14 +79,20 @@ class Overview:
 def overview(host: Host, settings: Settings, containers: Containers) -> Overview:
     """What every name serves, when the ACME server wants a renewal, and how the last one ended."""
     found = status(host, settings)
+    wanted = dict.fromkeys(one.certificate for one in found if one.matches_file)
     asked = [
         Command("cat", f"{settings.directory}/state/{renewal.RESULT}"),
-        certbot.renewal_window(containers, certificate=settings.project.name, directory=settings.acme.directory),
+        certbot.renewal_windows(containers, certificates=wanted, directory=settings.acme.directory),
     ]
     # Neither needs to be there: it was never renewed, or the server does not answer.
-    said, window = (_said(host, one) for one in asked)
-    start, end = (_field(window, key) for key in ("start", "end"))
-    names = [replace(one, renew_from=start, renew_until=end) if one.matches_file else one for one in found]
+    said, answers = (_said(host, one) for one in asked)
+    windows = {_field(line, "certificate"): line for line in answers.splitlines()}
+    names = [
+        replace(one, renew_from=_field(window, "start"), renew_until=_field(window, "end"))
+        if one.matches_file and (window := windows.get(one.certificate))
+        else one
+        for one in found
+    ]
     at = _field(said, "at")
     return Overview(names, LastRenewal(at, _field(said, "what"), int(_field(said, "code") or 0)) if at else None)
 
@@ -106,12 +115,32 @@ def _field(text: str, key: str) -> str:
 def status(host: Host, settings: Settings, *, now: datetime | None = None) -> list[CertificateStatus]:
     """Compare what every public name serves with the file on the host, in the order of flotteq.toml."""
     moment = now or utc_now()
-    content = host.read(f"{settings.directory}/certs/current/fullchain.pem")
+    used, files = _files(host, settings)
+    own = {name: one.certificate for one in lineages(settings) for name in one.names}
+    return [
+        judge(one, files[one.name], moment, own=own[one.name], used=used[one.name].lineage.certificate)
+        for one in probe.show(settings, settings.public.values())
+    ]
+
+
+def on_host(host: Host, settings: Settings) -> dict[str, Certificate | None]:
+    """The certificate that lies on the host for every public name; None: none that can be read."""
+    return _files(host, settings)[1]
+
+
+def _files(host: Host, settings: Settings) -> tuple[dict[str, Use], dict[str, Certificate | None]]:
+    directory = str(settings.directory)
+    used = in_use(settings, certbot.parse_links(host.run(certbot.links(directory)).out))
+    read = {link: _read(host, f"{directory}/certs/{link}") for link in {use.lineage.link for use in used.values()}}
+    return used, {name: read[use.lineage.link] for name, use in used.items()}
+
+
+def _read(host: Host, place: str) -> Certificate | None:
+    content = host.read(f"{place}/fullchain.pem")
     try:
-        on_disk = read_pem(content) if content else None
+        return read_pem(content) if content else None
     except FlotteqError:
-        on_disk = None
-    return [judge(one, on_disk, moment) for one in probe.show(settings, settings.public.values())]
+        return None
 
 
 def ends_first(settings: Settings) -> Certificate | None:
@@ -127,11 +156,16 @@ def served_days(settings: Settings, *, now: datetime | None = None) -> float | N
     return round(first.days_left(now or utc_now()), 1) if first else None
 
 
-def judge(shown: probe.Shown, on_disk: Certificate | None, now: datetime) -> CertificateStatus:
-    """Say what is wrong with a name's certificate, the gravest first."""
+def judge(shown: probe.Shown, on_disk: Certificate | None, now: datetime, *, own: str, used: str) -> CertificateStatus:
+    """Say what is wrong with a name's certificate, the gravest first.
+
+    Args:
+        own: what certbot calls the one that the layout wants for it.
+        used: what certbot calls the one in use.
+    """
     served = shown.certificate
     if served is None:
-        return CertificateStatus(shown.name, problem=shown.problem)
+        return CertificateStatus(shown.name, own, problem=shown.problem)
     matches = on_disk is not None and on_disk.serial == served.serial
     left = served.days_left(now)
     problem = ""
@@ -149,10 +183,13 @@ def judge(shown: probe.Shown, on_disk: Certificate | None, now: datetime) -> Cer
         problem = "less than a quarter of its life is left: inv ssl.renew"
     elif not served.holds(shown.name):
         problem = "it is not valid for this name: inv ssl.init"
+    elif used != own:
+        problem = f"acme.layout wants the certificate {own}, served is still {used}: inv ssl.init"
     elif shown.distrust:
         problem = f"it is not trusted here: {shown.distrust}"
     return CertificateStatus(
         name=shown.name,
+        certificate=own if served.placeholder else used,
         serial=served.serial,
         issuer=served.issuer,
         not_before=served.not_before,

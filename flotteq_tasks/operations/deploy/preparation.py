@@ -54,9 +54,9 @@ class Preparation:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def issued(self) -> bool:
-        """Whether an issued certificate is in use, not the placeholder."""
-        return edge_files.issued(self.facts)
+    def issued(self) -> frozenset[str]:
+        """The public names that an issued certificate is served for, not the placeholder."""
+        return edge_files.issued(self.site.settings, self.facts)
 
     @property
     def nothing_to_do(self) -> bool:

@@ -198,7 +198,11 @@ class Rollout:
         active = edge_files.serving(self.facts, self.new)
         again = self.request.again
         self.workers = edge_files.switch(
-            self.site, self.release.id, active, issued=self.prepared.issued, source=again.id if again else ""
+            self.site,
+            self.release.id,
+            active,
+            certificates=self.facts.certificates,
+            source=again.id if again else "",
         )
         note.text = f"{len(self.rolling())} services in one reload"
 
@@ -208,8 +212,10 @@ class Rollout:
 
     def verify(self, note: StepNote) -> None:
         """Ask every domain from outside, over TLS; then watch the edge's answers to everybody for a while."""
-        if not self.prepared.issued:
-            self.report.warn("no certificate has been issued yet: inv ssl.init")
+        bare = [name for name in self.settings.public.values() if name not in self.prepared.issued]
+        if bare:
+            whom = f" for {', '.join(bare)}" if self.prepared.issued else ""
+            self.report.warn(f"no certificate has been issued yet{whom}: inv ssl.init")
         closed = self.facts.maintenance
         self.answers = verification.verify_domains(self.settings, verify=self.prepared.issued, maintenance=closed)
         verification.require(self.answers)

@@ -129,7 +129,7 @@ def deploy_locked(
         changed=tuple(change.service for change in prepared.changed),
         seconds=(live or time.monotonic()) - started,
         domains=tuple(answers),
-        verified_tls=prepared.issued,
+        verified_tls=prepared.issued.issuperset(site.settings.public.values()),
         already=prepared.nothing_to_do,
         probes=tally.sent,
         failed=tally.failed,

@@ -56,7 +56,7 @@ class Turn:
         facts = self.site.engine.facts()
         active = edge_files.serving(facts, instances)
         release = facts.active_release or edge_files.NONE
-        workers = edge_files.switch(self.site, release, active, issued=self.prepared.issued)
+        workers = edge_files.switch(self.site, release, active, certificates=self.prepared.facts.certificates)
         edge_files.drained(self.site, workers)
 
 

@@ -8,7 +8,7 @@ from http.server import ThreadingHTTPServer
 from typing import Protocol
 
 import pytest
-from edge_bench import GENEROUS, Apps, Edge, docker, put, small_settings
+from edge_bench import GENEROUS, ISSUED, Apps, Edge, docker, put, small_settings
 
 from flotteq_tasks.model.edge import EdgeSettings, Limits
 from flotteq_tasks.operations.certificates import x509
@@ -64,7 +64,7 @@ def start_edge(
             folder.mkdir(parents=True, exist_ok=True)
         settings = small_settings(apps, limits, base, edge)
         upstreams = {"backend": [gateway], "frontend-client": [gateway], "frontend-internal": ["not-there"]}
-        put(nginx, render_edge(settings, upstreams, issued=True))
+        put(nginx, render_edge(settings, upstreams, certificates=ISSUED))
         chain, key = x509.make_placeholder(x509.utc_now())
         put(certs, {"placeholder/fullchain.pem": chain, "placeholder/privkey.pem": key})
         (certs / "current").symlink_to("placeholder")

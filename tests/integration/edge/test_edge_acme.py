@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from edge_bench import API, APP, OTHER, Edge, docker, put
 from flotteq_tasks.commands import certbot, nginx, renewal
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.local import LocalHost
-from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed
+from flotteq_tasks.model.errors import CommandFailed, FlotteqError, PreflightFailed, Unhealthy
 from flotteq_tasks.model.events import Event, Note, Report, Warned
 from flotteq_tasks.model.stack import Acme, Service, Settings
 from flotteq_tasks.operations.certificates import Certificates, overview, status, x509
@@ -71,8 +71,8 @@ class Stand:
         chosen = settings or self.settings
         compose = replace(self.edge.compose, certbot=self.certbot)
 
-        def render(issued: bool) -> str:
-            files = render_edge(replace(chosen, edge=self.edge.settings.edge), self.edge.upstreams, issued=issued)
+        def render(links: Mapping[str, str]) -> str:
+            files = render_edge(replace(chosen, edge=self.edge.settings.edge), self.edge.upstreams, certificates=links)
             put(self.edge.files, files)
             for server in (self.edge.files / "servers").glob("*.conf"):
                 if f"servers/{server.name}" not in files:
@@ -81,32 +81,42 @@ class Stand:
 
         return Certificates(LocalHost(), chosen, compose, Report(self.events.append), render)
 
-    def answer_for(self, settings: Settings, *, issued: bool = True) -> None:
+    def answer_for(self, settings: Settings) -> None:
         """Let the edge answer for the names: that is what a deploy does before a certificate is ordered."""
-        generation = self.certificates(settings).render(issued)
+        certificates = self.certificates(settings)
+        generation = certificates.render(certificates.place.links())
         reload_edge(LocalHost(), self.edge.compose, generation=generation, drain=5)
+
+    @property
+    def each(self) -> Settings:
+        """Each of the three names with a certificate of its own."""
+        return replace(self.settings, acme=replace(self.acme_settings, layout="each"))
 
     def timer(self) -> Done:
         """What a timer runs on the host, twice a day."""
         compose = replace(self.edge.compose, certbot=self.certbot)
         (self.edge.directory / "state").mkdir(exist_ok=True)
         job = renewal.job(
-            str(self.edge.directory), certificate="fleet", names=self.settings.public.values(),
-            renew=certbot.renew(compose, certificate="fleet", profile=self.acme_settings.profile),
+            str(self.edge.directory), shared="fleet", names=self.settings.public.values(),
+            renew=certbot.renew(compose, profile=self.acme_settings.profile),
             reload=nginx.reload(compose, generation="", taken=TAKEN), stack="fleet-test", port=self.edge.https_port,
         )  # fmt: skip
         return LocalHost().run(job, timeout=120, check=False)
 
     def served(self, settings: Settings | None = None) -> str:
         """The serial number that every name serves, trusted and the same as the file's."""
-        found = status(LocalHost(), settings or self.settings)
-        assert [(one.name, one.problem) for one in found] == [(one.name, "") for one in found]
-        (serial,) = {one.serial for one in found}
+        (serial,) = set(self.serials(settings or self.settings).values())
         return serial
 
-    def want_renewal(self) -> None:
+    def serials(self, settings: Settings) -> dict[str, str]:
+        """The serial number that each name serves, trusted and the same as the file's."""
+        found = status(LocalHost(), settings)
+        assert [(one.name, one.problem) for one in found] == [(one.name, "") for one in found]
+        return {one.name: one.serial for one in found}
+
+    def want_renewal(self, certificate: str = "fleet") -> None:
         """Let the ACME server say that the certificate should have been renewed an hour ago (ARI)."""
-        chain = (self.conf / "live/fleet/fullchain.pem").read_text()
+        chain = (self.conf / f"live/{certificate}/fullchain.pem").read_text()
         end = "-----END CERTIFICATE-----\n"
         now = x509.utc_now()
         window = {"start": now - timedelta(hours=2), "end": now - timedelta(hours=1)}
@@ -115,15 +125,15 @@ class Stand:
         place = "https://localhost:15000/set-renewal-info/"
         docker("exec", self.acme, "curl", "-fsS", "--cacert", "/var/lib/acme/ca.pem", "-d", json.dumps(body), place)
         # certbot asks again only after the server's own pause, six hours; here they have passed.
-        self.edit("/^ari_retry_after/d")
+        self.edit("/^ari_retry_after/d", certificate)
 
     def make_due(self) -> None:
         """Let certbot take the certificate for due, whatever the server says."""
         self.edit("1i renew_before_expiry = 3650 days")
 
-    def edit(self, expression: str) -> None:
+    def edit(self, expression: str, certificate: str = "fleet") -> None:
         """Change what certbot keeps of the certificate."""
-        docker("exec", self.certbot, "sed", "-i", expression, "/etc/letsencrypt/renewal/fleet.conf")
+        docker("exec", self.certbot, "sed", "-i", expression, f"/etc/letsencrypt/renewal/{certificate}.conf")
 
     def say_in_dns(self, what: str, **body: object) -> None:
         """Let the DNS server answer differently."""
@@ -186,7 +196,7 @@ def test_all_that_happens_to_a_certificate_and_the_right_one_is_served_each_time
         took.append(f"{what} {time.monotonic() - last:.1f}")
         last = time.monotonic()
 
-    stand.answer_for(stand.settings, issued=False)
+    stand.answer_for(stand.settings)
     assert stand.edge.ask(APP, "/").header("Strict-Transport-Security") is None
     assert stand.certificates().init() is True
     assert stand.edge.ask(APP, "/").header("Strict-Transport-Security")
@@ -236,6 +246,56 @@ def test_all_that_happens_to_a_certificate_and_the_right_one_is_served_each_time
     seconds = time.monotonic() - began
     say(f"a certificate's life: {seconds:.1f} s ({', '.join(took)})")
     assert seconds < ALL_LIMIT
+
+
+def test_a_certificate_for_each_name_and_the_right_one_is_served_each_time(
+    stand: Stand, say: Callable[[str], None]
+) -> None:
+    began = time.monotonic()
+    stand.answer_for(stand.settings)
+    assert stand.certificates().init() is True
+    shared = stand.served()
+
+    # To one for each: the shared one serves until they do, and then lies around nowhere.
+    stand.say_in_dns("set-servfail", host=OTHER)
+    with pytest.raises(Unhealthy, match=f"other certificates are in use, but 1 of 3 names .* {OTHER}"):
+        stand.certificates(stand.each).init()
+    found = {one.name: one for one in status(LocalHost(), stand.each)}
+    assert (found[OTHER].serial, found[API].problem, found[APP].problem) == (shared, "", "")
+    assert f"acme.layout wants the certificate {OTHER}" in found[OTHER].problem
+    stand.say_in_dns("clear-servfail", host=OTHER)
+    assert stand.certificates(stand.each).init() is True
+    first = stand.serials(stand.each)
+    assert len({*first.values(), shared}) == 4
+    certs = stand.edge.directory / "certs"
+    assert (certs / "current").readlink().name == "placeholder" and not list(certs.glob("rel-*"))
+
+    # One is renewed; a damaged store of another one does not keep it from that.
+    stand.want_renewal(APP)
+    key = (stand.conf / f"live/{API}/privkey.pem").resolve()
+    whole = key.read_bytes()
+    key.write_text("garbage")
+    done = stand.timer()
+    assert (done.code, "privkey.pem is none" in done.err, f"{APP} of rel-" in done.out) == (1, True, True), done
+    second = stand.serials(stand.each)
+    assert [name for name in NAMES if first[name] != second[name]] == [APP]
+    key.write_bytes(whole)
+
+    # A name that went takes its certificate along, the others keep theirs; nginx starts with what is there.
+    services = {name: one for name, one in stand.each.services.items() if name != "frontend-internal"}
+    less = replace(stand.each, services=services)
+    stand.answer_for(less)
+    assert stand.certificates(less).init() is False
+    stand.edge.restart()
+    assert stand.serials(replace(less, edge=stand.edge.reach.edge)) == {name: second[name] for name in (API, APP)}
+    assert not (certs / "names" / OTHER).exists()
+
+    # Back to one: certbot still has it, nothing is ordered.
+    stand.answer_for(stand.settings)
+    assert stand.certificates().init() is True
+    assert stand.served() == shared
+    assert not list((certs / "names").glob("*"))
+    say(f"certificates of their own: {time.monotonic() - began:.1f} s")
 
 
 def test_nothing_changes_while_nothing_is_due_and_a_rehearsal_leaves_no_trace(stand: Stand) -> None:

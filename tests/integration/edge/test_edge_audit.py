@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from edge_bench import API, APP, OTHER, Edge, put
+from edge_bench import API, APP, ISSUED, OTHER, Edge, put
 from edge_issuer import Issuer
 
 from flotteq_tasks.host.local import LocalHost
@@ -33,7 +33,7 @@ def audited(own_edge: Edge) -> tuple[Edge, Settings]:
 
 def serve(edge: Edge, settings: Settings, change: Change | None = None) -> None:
     """Let the edge run what the settings give, changed as by somebody's own template."""
-    files = render_edge(settings, edge.upstreams, issued=True)
+    files = render_edge(settings, edge.upstreams, certificates=ISSUED)
     if change:
         change(files)
     put(edge.files, files)
@@ -65,7 +65,8 @@ def test_each_fault_is_found(audited: tuple[Edge, Settings]) -> None:
 
         default = "servers/00-default.conf"
         swap(default, "return 444;", "return 301 https://$host$request_uri;")
-        certificate = "include /etc/nginx/flotteq/snippets/certificate.conf;"
+        pair = {"ssl_certificate": "fullchain", "ssl_certificate_key": "privkey"}
+        certificate = " ".join(f"{key} /etc/nginx/certs/current/{file}.pem;" for key, file in pair.items())
         swap(default, "ssl_reject_handshake on;\n", f"{certificate}\n")
         swap(default, "return 421;", "return 200;")
         swap(default, "return 308", "return 302")

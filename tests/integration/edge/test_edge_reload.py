@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edge_bench import API, APP, Edge, docker, put
+from edge_bench import API, APP, ISSUED, Edge, docker, put
 from support.relay import delayed
 
 from flotteq_tasks.commands import nginx
@@ -31,7 +31,7 @@ def workers(edge: Edge) -> set[str]:
 
 
 def switch(edge: Edge, release: str) -> str:
-    files = render_edge(edge.settings, edge.upstreams, issued=True, release=release)
+    files = render_edge(edge.settings, edge.upstreams, certificates=ISSUED, release=release)
     put(edge.files, files)
     return generation(files)
 
@@ -134,7 +134,7 @@ def quic_versions(edge: Edge) -> bytes:
 
 def test_other_profiles_are_accepted_and_do_what_they_say(own_edge: Edge) -> None:
     with_http3 = replace(own_edge.settings, edge=EdgeSettings(tls="modern", http3=True))
-    files = render_edge(with_http3, own_edge.upstreams, issued=True)
+    files = render_edge(with_http3, own_edge.upstreams, certificates=ISSUED)
     put(own_edge.files, files)
     assert check_config(HOST, own_edge.compose) == ""
     reload_edge(HOST, own_edge.compose, generation=generation(files), drain=5)
@@ -146,7 +146,7 @@ def test_other_profiles_are_accepted_and_do_what_they_say(own_edge: Edge) -> Non
 
 
 def test_nginx_starts_without_any_app(own_edge: Edge) -> None:
-    files = render_edge(own_edge.settings, {}, issued=False)
+    files = render_edge(own_edge.settings, {}, certificates={})
     put(own_edge.files, files)
     reload_edge(HOST, own_edge.compose, generation=generation(files), drain=5)
     answer = own_edge.ask(APP, "/")

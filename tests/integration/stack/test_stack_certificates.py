@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from support.stack import API, DOMAINS, Stack
+from support.stack import API, DOMAINS, Stack, without_failure
 
 pytestmark = pytest.mark.stack
 
@@ -12,9 +12,19 @@ CERTS, LIVE = "/opt/flotteq/certs/current", "/opt/flotteq/certbot/conf/live/flot
 ADMIN = DOMAINS["frontend-internal"]
 
 
+EACH = {"FLOTTEQ__ACME__LAYOUT": "each"}
+
+
 def serials(stack: Stack) -> set[str]:
     """Serial numbers of what all names serve."""
     return {one["serial"] for one in json.loads(stack.inv("ssl.status", "--json").out)["names"]}
+
+
+def served(stack: Stack) -> dict[str, str]:
+    """The serial number that each name serves, where each has its own and nothing is wrong with it."""
+    found = json.loads(stack.inv("ssl.status", "--json", variables=EACH).ok().out)["names"]
+    assert [one["certificate"] for one in found] == list(DOMAINS.values())
+    return {one["name"]: one["serial"] for one in found}
 
 
 @pytest.fixture
@@ -74,3 +84,23 @@ def test_a_key_that_others_may_read_is_refused(stack: Stack) -> None:
     stack.host(f"chmod 600 {LIVE}/privkey.pem")
     stack.inv("schedule.run-now", "renew").ok()
     stack.inv("ssl.status").ok()
+
+
+def test_each_name_gets_its_own_certificate_and_gives_it_back_while_requests_run(stack: Stack) -> None:
+    (shared,) = serials(stack)
+    stack.inv("schedule.install").ok()
+    with without_failure(stack.load()):
+        told = json.loads(stack.inv("ssl.status", "--json", variables=EACH).ended(5).out)["names"]
+        assert {one["problem"] for one in told if "still flotteq: inv ssl.init" not in one["problem"]} == set()
+        assert "certificates of 5 names are in use" in stack.inv("ssl.init", variables=EACH).ok().out
+        first = served(stack)
+        assert len({*first.values(), shared}) == 6
+        assert stack.host("readlink /opt/flotteq/certs/current").out.strip() == "placeholder"
+        stack.want_renewal(ADMIN)
+        # The job was installed before: it looks at what is in use.
+        stack.inv("schedule.run-now", "renew").ok()
+        second = served(stack)
+        assert [name for name in first if first[name] != second[name]] == [ADMIN]
+        stack.inv("ssl.init").ok()
+    assert serials(stack) == {shared}
+    assert stack.host("ls /opt/flotteq/certs/names").out == ""

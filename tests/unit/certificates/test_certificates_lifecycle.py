@@ -1,15 +1,14 @@
 """What is decided when: no real host, no real server; only what travels between them."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from certificate_issuer import NAMES, NOW, Authority
+from certificate_issuer import NAMES, NOW
+from certificate_scene import CA, CHAIN, KEY, LIVE, STAGING, TARGET, Scene, settings
 
 from flotteq_tasks.commands.compose import Compose
-from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.errors import (
     CommandFailed,
     CommandTimedOut,
@@ -19,93 +18,15 @@ from flotteq_tasks.model.errors import (
     PutBack,
     SettingsError,
 )
-from flotteq_tasks.model.events import Event, Note, Report, Warned
-from flotteq_tasks.model.stack import Acme, HostSettings, Project, Registry, Service, Settings
+from flotteq_tasks.model.events import Note, Warned
+from flotteq_tasks.model.stack import Acme, Service
 from flotteq_tasks.operations.certificates import (
-    Certificates,
     dns,
     ensure_placeholder,
-    is_issued,
     overview,
     probe,
     x509,
 )
-
-CA = Authority()
-CHAIN, KEY = CA.issue(NAMES)
-LIVE = "/srv/fleet/certbot/conf/live/fleet"
-TARGET = "rel-20270301T120000Z"
-STAGING = "https://acme.example/dir"
-
-
-def settings(**acme: str) -> Settings:
-    return Settings(
-        project=Project(name="fleet", domain="fleet.example", directory="/srv/fleet"),
-        host=HostSettings(address="fleet.example"),
-        registry=Registry(server="r"),
-        services={
-            "core": Service(kind="rolling", image="core", port=3000, subdomain="api", vhost="api"),
-            "shop": Service(kind="rolling", image="shop", port=80, subdomain="shop"),
-        },
-        acme=Acme(**{"directory": STAGING, **acme}),
-    )
-
-
-class Scene:
-    """A host with its certificates, and what the edge shows."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, current: str = "placeholder", live: bool = True) -> None:
-        self.current = current
-        self.served = CHAIN
-        self.reloads: list[int] = []
-        self.rendered: list[bool] = []
-        self.events: list[Event] = []
-        self.wrong: dict[str, str] = {}
-        self.mode = "600"
-        self.clock = NOW
-        self.host = FakeHost({
-            "*readlink current*": lambda command, stdin: f"{self.current}\n" if "mv -fT" not in str(command) else "",
-            "*ln -sfn*": lambda command, stdin: self._point(command.argv()[-2]),
-            "*rm -rf --*": "",
-            "*kill -HUP*": lambda command, stdin: self.reloads.pop(0) if self.reloads else 0,
-            "* nginx -e stderr -t *": "",
-            "* certbot certonly *": "Certificate not yet due for renewal",
-            "* certbot renew *": "",
-            "rm -f *": "",
-            "*stat -L*": lambda command, stdin: f"{self.mode}\n",
-            "*date +%s*": lambda command, stdin: f"{self.clock.timestamp():.0f}\n192.0.2.10\n",
-        })  # fmt: skip
-        if live:
-            self.host.files.update({f"{LIVE}/fullchain.pem": CHAIN, f"{LIVE}/privkey.pem": KEY})
-        monkeypatch.setattr(probe, "show", self._show)
-        monkeypatch.setattr(probe, "fetch", lambda s, name, address, token: (self.wrong.get(name, ""), True))
-        monkeypatch.setattr(dns, "ask", lambda server, name, kind: ["192.0.2.10"] if kind == "A" else [])
-
-    def _point(self, target: str) -> str:
-        self.current = target
-        return ""
-
-    def _show(self, s: Settings, names: Iterable[str], *, verify: bool = True) -> list[probe.Shown]:
-        return [probe.Shown(name, x509.read_pem(self.served)) for name in names]
-
-    def render(self, issued: bool) -> str:
-        self.rendered.append(issued)
-        return "g"
-
-    def use(self, target: str, chain: bytes) -> None:
-        """What lies in a directory of certs/."""
-        self.host.files.update({
-            f"/srv/fleet/certs/{target}/fullchain.pem": chain, f"/srv/fleet/certs/{target}/privkey.pem": KEY,
-        })  # fmt: skip
-
-    def certificates(self, chosen: Settings | None = None) -> Certificates:
-        compose = Compose("fleet", "/srv/fleet")
-        return Certificates(
-            self.host, chosen or settings(), compose, Report(self.events.append), self.render, lambda: NOW
-        )
-
-    def said(self, word: str) -> list[str]:
-        return [entry for entry in self.host.transcript if word in entry]
 
 
 @pytest.fixture
@@ -118,7 +39,7 @@ def test_the_first_certificate_is_checked_copied_linked_and_reloaded_in_this_ord
     words = ("acme-challenge/flotteq-", "certbot certonly", f"write /srv/fleet/certs/{TARGET}/", "ln -sfn", "-HUP")
     order = [next(i for i, entry in enumerate(scene.host.transcript) if word in entry) for word in words]
     assert order == sorted(order)
-    assert scene.current == TARGET and scene.rendered == [True]
+    assert scene.current == TARGET and scene.rendered == [{"current": TARGET}]
     assert scene.host.file(f"/srv/fleet/certs/{TARGET}/privkey.pem").mode == 0o640
     assert not scene.said("--dry-run")
 
@@ -135,7 +56,7 @@ def test_a_certificate_in_use_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_certificate_in_use_that_is_not_served_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(monkeypatch, current=TARGET)
     scene.use(TARGET, CHAIN)
-    scene.served = CA.issue(NAMES)[0]
+    scene.serve(CA.issue(NAMES)[0])
     with pytest.raises(FlotteqError, match=r"is not served everywhere: api\.fleet\.example serves"):
         scene.certificates().renew()
 
@@ -188,14 +109,16 @@ def test_a_part_is_obtained_where_that_is_allowed_and_kept_at_the_next_renewal(
         **scene.host.script,
         "* certbot certonly *": lambda command, stdin: scene.host.files.update(issued) or "",
     }
-    scene.wrong, scene.served = {NAMES[1]: "somebody else answers there"}, part
+    scene.wrong = {NAMES[1]: "somebody else answers there"}
+    scene.serve(part)
     assert scene.certificates().init(allow_partial=True) is True
     (order,) = scene.said("certbot certonly")
     assert order.endswith(f"--domain {NAMES[0]}")
     assert [one for one in scene.events if isinstance(one, Warned) and "shop.fleet.example is not ready" in one.text]
     again, key = CA.issue(NAMES[:1])
     scene.host.files.update({f"{LIVE}/fullchain.pem": again, f"{LIVE}/privkey.pem": key})
-    scene.current, scene.served = "rel-20270101T000000Z", again
+    scene.links["current"] = "rel-20270101T000000Z"
+    scene.serve(again)
     scene.use(scene.current, part)
     assert scene.certificates().renew() is True
 
@@ -206,7 +129,7 @@ def test_a_name_that_is_away_for_a_while_is_not_taken_from_a_certificate_that_la
 ) -> None:
     scene = Scene(monkeypatch, current=TARGET)
     chain, key = CA.issue(NAMES, start=NOW - timedelta(days=age))
-    scene.served = chain
+    scene.serve(chain)
     scene.use(TARGET, chain)
     pair = {"fullchain.pem": chain, "privkey.pem": key}
     scene.host.files.update(
@@ -260,16 +183,17 @@ def test_an_unfit_certificate_is_not_even_uploaded(scene: Scene) -> None:
 @pytest.mark.parametrize("previous", ["placeholder", "rel-20270101T000000Z"])
 def test_a_reload_that_fails_links_the_previous_one_again(monkeypatch: pytest.MonkeyPatch, previous: str) -> None:
     scene = Scene(monkeypatch, current=previous)
+    scene.use(previous, CA.issue(NAMES)[0])
     scene.reloads = [10]
     with pytest.raises(PutBack, match="previous one is served again: fake: nginx refuses"):
         scene.certificates().install()
     assert scene.current == previous
-    assert scene.rendered == [True, is_issued(previous)]
+    assert scene.rendered == [{"current": TARGET}, {"current": previous}]
     assert len(scene.said("kill -HUP")) == 2 and scene.said("rm -rf --")
 
 
 def test_another_certificate_on_a_name_links_the_previous_one_again(scene: Scene) -> None:
-    scene.served = CA.issue(NAMES)[0]
+    scene.serve(CA.issue(NAMES)[0])
     with pytest.raises(PutBack, match="not served everywhere"):
         scene.certificates().install()
     assert scene.current == "placeholder"
@@ -313,7 +237,10 @@ def test_distrust_is_a_warning(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("answer", "window"),
     [
-        ('{"start": "2027-04-01T00:00:00Z", "end": "2027-04-03T00:00:00Z"}', "2027-04-01T00:00:00Z"),
+        (
+            '{"certificate": "fleet", "start": "2027-04-01T00:00:00Z", "end": "2027-04-03T00:00:00Z"}',
+            "2027-04-01T00:00:00Z",
+        ),
         ("", ""),
         (1, ""),
         (CommandTimedOut("no answer within 20 s"), ""),
@@ -333,7 +260,7 @@ def test_status_is_told_whatever_the_acme_server_says_of_it(
 
 
 def test_a_placeholder_is_made_where_nothing_usable_is(scene: Scene) -> None:
-    scene.current = ""
+    scene.links = {}
     assert ensure_placeholder(scene.host, settings(), now=NOW) is True
     assert scene.current == "placeholder"
     content = scene.host.file("/srv/fleet/certs/placeholder/fullchain.pem").content
@@ -361,7 +288,7 @@ def test_an_order_is_foreseen_and_nothing_is_done(
     names, days = there
     scene.host.files = {f"{LIVE}/fullchain.pem": CA.issue(names, days=days)[0]} if names else {}
     before = dict(scene.host.files)
-    found = scene.certificates(settings(directory=directory)).foresee()
+    (found,) = scene.certificates(settings(directory=directory)).foresee().certificates
     assert (found.names, found.reason) == (tuple(NAMES), reason)
     assert [word in str(one) for word, one in zip(orders, found.orders, strict=True)] == [True] * len(orders)
     assert scene.host.files == before and not scene.said("certbot certonly") and not scene.said("acme-challenge")
@@ -373,7 +300,7 @@ def test_what_is_not_ready_is_foreseen_too(scene: Scene, monkeypatch: pytest.Mon
     with pytest.raises(PreflightFailed, match="1 of 2 names are not ready"):
         scene.certificates().foresee()
     found = scene.certificates(settings()).foresee(allow_partial=True)
-    assert found.names == ("api.fleet.example",) and "shop.fleet.example is not ready" in found.notes[0]
+    assert found.certificates[0].names == ("api.fleet.example",) and "shop.fleet.example is not ready" in found.notes[0]
 
 
 def test_an_address_that_only_the_file_would_prove_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

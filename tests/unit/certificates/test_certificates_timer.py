@@ -17,13 +17,18 @@ from flotteq_tasks.operations.certificates.x509 import utc_now
 NAMES = ["a.example", "b.example"]
 LIVE = "certbot/conf/live/fleet"
 CA = Authority(now=utc_now())
-# The edge serves what lies in `served`; all else is the real program's.
+# The edge serves what lies in `served`, or in `served.NAME`; all else is the real program's.
 _OPENSSL = """#!/bin/sh
 [ "$1" = s_client ] || exec {openssl} "$@"
 case $* in *"-servername $(cat "$SITE/gone" 2>/dev/null || echo none)"*) exit 1 ;; esac
-cat "$SITE/served"
+name=${{5}}
+if [ -e "$SITE/served.$name" ]; then cat "$SITE/served.$name"; else cat "$SITE/served"; fi
 """
 TAKES = 'cat "$SITE/certs/current/fullchain.pem" >"$SITE/served"'
+TAKES_EACH = """
+echo reload >>"$SITE/reloads"
+for place in "$SITE"/certs/names/*; do cat "$place/current/fullchain.pem" >"$SITE/served.${place##*/}"; done
+"""
 
 
 def put(folder: Path, pair: tuple[bytes, bytes]) -> None:
@@ -49,7 +54,7 @@ def site(tmp_path: Path) -> Path:
 
 def run(site: Path, reload: str = TAKES, *, renew: str = "true") -> subprocess.CompletedProcess[str]:
     command = renewal.job(
-        str(site), certificate="fleet", names=NAMES, renew=Command("sh", "-c", renew),
+        str(site), shared="fleet", names=NAMES, renew=Command("sh", "-c", renew),
         reload=Command("sh", "-c", reload), stack="fleet-production", metrics=f"{site}/metrics", limit=2,
         readers=str(os.getgid()),
     )  # fmt: skip
@@ -65,6 +70,32 @@ def current(site: Path) -> str:
 def last(site: Path) -> dict[str, object]:
     found: dict[str, object] = json.loads((site / "state" / renewal.RESULT).read_text())
     return found
+
+
+@pytest.fixture
+def site_of_two(site: Path) -> Path:
+    """Every name has a certificate of its own; certbot has the same."""
+    shutil.rmtree(site / "certs")
+    for name in NAMES:
+        pair = CA.issue([name])
+        put(site / "certs/names" / name / "rel-1", pair)
+        put(site / "certbot/conf/live" / name, pair)
+        (site / "certs/names" / name / "current").symlink_to("rel-1")
+        (site / f"served.{name}").write_bytes(pair[0])
+    put(site / "certs/placeholder", CA.issue(["placeholder.invalid"]))
+    (site / "certs/current").symlink_to("placeholder")
+    return site
+
+
+def targets(site: Path) -> list[str]:
+    """What the link of each name points to."""
+    return [(site / "certs/names" / name / "current").readlink().name for name in NAMES]
+
+
+def renewed(site: Path, *names: str) -> None:
+    """certbot has new ones."""
+    for name in names:
+        put(site / "certbot/conf/live" / name, CA.issue([name]))
 
 
 def test_a_renewed_certificate_is_put_into_use_once(site: Path) -> None:
@@ -177,7 +208,7 @@ def test_an_authority_that_does_not_answer_fails_the_job_and_nothing_else(site: 
     shutil.copytree(site / "certs/rel-1", site / LIVE, dirs_exist_ok=True)
     done = run(site, reload="exit 9", renew="exit 1")
     assert (done.returncode, current(site), last(site)["code"]) == (1, "rel-1", 1)
-    assert "certbot did not renew; rel-1 stays in use" in done.stderr
+    assert "certbot did not renew fleet; rel-1 stays in use" in done.stderr
 
 
 def test_an_edge_that_serves_an_older_one_reads_it_again(site: Path) -> None:
@@ -211,10 +242,74 @@ def test_without_openssl_nothing_is_put_into_use(site: Path) -> None:
     for name in ("sh", "date", "mktemp", "mv", "rm", "mkdir", "readlink"):
         (site / "bin" / name).symlink_to(str(shutil.which(name)))
     command = renewal.job(
-        str(site), certificate="fleet", names=NAMES, renew=Command("true"), reload=Command("true"), stack="s"
+        str(site), shared="fleet", names=NAMES, renew=Command("true"), reload=Command("true"), stack="s"
     )
     done = subprocess.run(
         command.argv(), capture_output=True, text=True, env={"PATH": f"{site}/bin"}, timeout=30, check=False
     )
     assert (done.returncode, current(site)) == (1, "rel-1")
     assert "apt-get install openssl" in done.stderr
+
+
+def test_of_several_certificates_only_the_renewed_one_is_put_into_use(site_of_two: Path) -> None:
+    renewed(site_of_two, "b.example")
+    done = run(site_of_two, reload=TAKES_EACH, renew='echo "$@" >>"$SITE/asked"')
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = targets(site_of_two)
+    assert first == "rel-1" != second and f"b.example of {second} is in use" in done.stdout
+    assert (site_of_two / "reloads").read_text() == "reload\n"
+    asked = (site_of_two / "asked").read_text().split()
+    assert asked == ["a.example", "b.example"]
+    assert "not yet due" in run(site_of_two, reload="exit 9").stdout
+
+
+def test_one_that_is_not_served_is_put_back_and_the_others_stay(site_of_two: Path) -> None:
+    renewed(site_of_two, *NAMES)
+    before = (site_of_two / "served.a.example").read_bytes()
+    keeps = f'{TAKES_EACH}\ncp "$SITE/first" "$SITE/served.a.example"'
+    (site_of_two / "first").write_bytes(before)
+    done = run(site_of_two, reload=keeps)
+    assert (done.returncode, last(site_of_two)["code"]) == (3, 3)
+    first, second = targets(site_of_two)
+    assert first == "rel-1" != second
+    assert "a.example could not be put into use, rel-1 is served again" in done.stderr
+    assert sorted(path.name for path in (site_of_two / "certs/names/a.example").iterdir()) == ["current", "rel-1"]
+
+
+def test_a_reload_that_is_refused_puts_all_back(site_of_two: Path) -> None:
+    renewed(site_of_two, *NAMES)
+    done = run(site_of_two, reload='[ "$(readlink "$SITE/certs/names/a.example/current")" = rel-1 ]')
+    assert (done.returncode, targets(site_of_two)) == (3, ["rel-1", "rel-1"])
+
+
+def test_one_that_is_unfit_or_refused_holds_no_other_back(site_of_two: Path) -> None:
+    put(site_of_two / "certbot/conf/live/a.example", CA.issue(["other.example"]))
+    renewed(site_of_two, "b.example")
+    done = run(site_of_two, reload=TAKES_EACH)
+    first, second = targets(site_of_two)
+    assert done.returncode == 1 and first == "rel-1" != second
+    assert "it is not valid for a.example" in done.stderr
+    renewed(site_of_two, *NAMES)
+    done = run(site_of_two, reload=TAKES_EACH, renew='[ "$1" != b.example ]')
+    assert (done.returncode, "certbot did not renew b.example" in done.stderr) == (1, True)
+    assert targets(site_of_two)[0] != "rel-1"
+
+
+def test_the_certificate_of_all_names_serves_and_is_renewed_for_those_without_one_of_their_own(site: Path) -> None:
+    own = CA.issue(NAMES[:1])
+    put(site / "certs/names/a.example/rel-1", own)
+    put(site / "certbot/conf/live/a.example", own)
+    (site / "certs/names/a.example/current").symlink_to("rel-1")
+    (site / "served.a.example").write_bytes(own[0])
+    done = run(site)
+    assert (done.returncode, "fleet of rel-2" in done.stdout) == (0, True), done.stderr
+    assert current(site) != "rel-1" and (site / "certs/names/a.example/current").readlink().name == "rel-1"
+
+
+def test_every_renewal_is_rehearsed_and_one_that_fails_is_named(site_of_two: Path) -> None:
+    command = renewal.rehearsal(
+        str(site_of_two), shared="fleet", rehearse=Command("sh", "-c", '[ "$1" != a.example ] && echo "$0 $1"')
+    )
+    done = subprocess.run(command.argv(), capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (1, "--cert-name b.example\n")
+    assert done.stderr == "the rehearsal for a.example failed\n"

@@ -63,7 +63,7 @@ def test_the_threshold_follows_certificates_of_45_and_of_6_days(life: int, good:
 
 def test_a_good_name_has_no_problem() -> None:
     leaf = x509.read_pem(CHAIN)
-    found = judge(Shown(NAMES[0], leaf), leaf, NOW)
+    found = judge(Shown(NAMES[0], leaf), leaf, NOW, own="fleet", used="fleet")
     assert (found.problem, found.days_left, found.matches_file, found.trusted) == ("", 89.0, True, True)
     assert found.document()["not_after"] == "2027-05-29T12:00:00+00:00"
     assert found.issuer == "Fleet Test CA"
@@ -96,4 +96,4 @@ UNREADABLE = "the file on the host cannot be read, a restart would fail: inv ssl
     ids=["nothing", "placeholder", "expired", "staging", "other", "no-file", "stale", "foreign", "distrust"],
 )  # fmt: skip
 def test_the_gravest_problem_is_told(shown: Shown, on_disk: x509.Certificate | None, days: int, problem: str) -> None:
-    assert judge(shown, on_disk, NOW + timedelta(days=days)).problem == problem
+    assert judge(shown, on_disk, NOW + timedelta(days=days), own="fleet", used="fleet").problem == problem

@@ -110,6 +110,18 @@ def test_the_edge_kept_with_a_release_comes_back_without_newer_files_and_leaves_
     assert _files(tmp_path / "nginx") == {"servers/a.conf": "old", "state/maintenance.on": ""}
 
 
+@pytest.mark.parametrize(("now", "code"), [("certs/current", 0), ("certs/names/a.example/current", 3)])
+def test_an_edge_that_reads_a_certificate_nobody_renews_any_more_is_not_used_again(
+    tmp_path: Path, now: str, code: int
+) -> None:
+    kept, served = tmp_path / "releases/r1/nginx/servers/a.conf", tmp_path / "nginx/servers/a.conf"
+    _write(kept, "    ssl_certificate  /etc/nginx/certs/current/fullchain.pem;\n")
+    _write(served, f"ssl_certificate /etc/nginx/{now}/fullchain.pem;\nssl_certificate_key /k;\n")
+    before = served.read_text()
+    assert execute(rollout.use_edge_of(str(tmp_path), "r1")).returncode == code
+    assert (served.read_text() == before) is (code != 0)
+
+
 def test_a_release_that_kept_no_edge_says_so_and_changes_nothing(tmp_path: Path) -> None:
     _write(tmp_path / "nginx" / "a.conf", "now")
     assert execute(rollout.use_edge_of(str(tmp_path), "r0")).returncode == 3

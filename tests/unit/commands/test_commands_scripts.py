@@ -69,14 +69,16 @@ COMMANDS = {
     "connect": ownership.connect("n", "c", alias="a"),
     "disconnect": ownership.disconnect("p", "n", "c"),
     "certificate in use": certbot.current("/d"),
+    "certificate links": certbot.links("/d"),
+    "certificate rehearsal": renewal.rehearsal("/d", shared="c", rehearse=Command("true")),
     "certificate point": certbot.point("/d", "rel-1"),
     "certificate discard": certbot.discard("/d", "rel-1"),
-    "certificate window": certbot.renewal_window(COMPOSE, certificate="c", directory="https://d"),
+    "certificate windows": certbot.renewal_windows(COMPOSE, certificates=["c"], directory="https://d"),
     "certificate key": certbot.permissions("/d/key"),
     "certificate job's needs": renewal.ready(),
     "certificate note": renewal.note("/d", "ssl.renew", 0),
     "certificate job": renewal.job(
-        "/d", certificate="c", names=["a"], renew=Command("true"), reload=Command("true"), stack="fleet-production"
+        "/d", shared="c", names=["a"], renew=Command("true"), reload=Command("true"), stack="fleet-production"
     ),
     "clock and addresses": certbot.clock_and_addresses(),
 }
@@ -131,7 +133,7 @@ def test_the_whole_of_the_facts_command() -> None:
 
 SECTIONS = [
     "clock", "engine", "compose", "disk", "inodes", "memory", "listening", "volumes", "owners", "containers", "release",
-    "files", "active", "certificate", "secrets", "scale",
+    "files", "active", "certificates", "secrets", "scale",
 ]  # fmt: skip
 
 
@@ -176,6 +178,19 @@ def test_the_link_moves_and_the_oldest_certificates_go(tmp_path: Path) -> None:
     present = sorted(path.name for path in (tmp_path / "certs").iterdir())
     assert (present, os_link(tmp_path)) == (["current", "placeholder", "rel-3", "rel-4"], "rel-4")
     assert execute(certbot.current(str(tmp_path))).stdout == "rel-4\n"
+
+
+def test_a_certificate_of_one_name_has_a_place_of_its_own_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    for name in ("placeholder", "names/a.example/rel-1", "names/rel-2.example/rel-1", "rel-1"):
+        _certificate(tmp_path, name)
+    for place, target in (("", "placeholder"), ("names/a.example", "rel-1"), ("names/rel-2.example", "rel-1")):
+        done = execute(certbot.point(str(tmp_path), target, place=place, keep=0, readers=GROUP))
+        assert (done.returncode, done.stderr) == (0, "")
+    assert certbot.parse_links(execute(certbot.links(str(tmp_path))).stdout) == {
+        "current": "placeholder", "names/a.example/current": "rel-1", "names/rel-2.example/current": "rel-1",
+    }  # fmt: skip
+    assert not (tmp_path / "certs" / "rel-1").exists()
+    assert str(certbot.forget("/d", "names/a.example")) == "rm -rf -- /d/certs/names/a.example"
 
 
 def test_the_certificate_in_use_is_kept_however_old(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from flotteq_tasks.model.events import Report
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release
 from flotteq_tasks.model.secret import Secret
-from flotteq_tasks.operations.certificates import Foreseen
+from flotteq_tasks.operations.certificates import Forecast, Foreseen
 from flotteq_tasks.operations.control import Volume
 from flotteq_tasks.operations.doctor import Finding
 from flotteq_tasks.operations.lock import LockState
@@ -370,11 +370,12 @@ def test_the_containers_fit_a_terminal_and_are_whole_in_a_pipe(
 
 
 def test_what_an_authority_would_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    found = Foreseen(("a.x", "b.x"), "it gains b.x", (Command("certbot", "certonly"),), ("a silent server",))
+    gained = Foreseen(("a.x", "b.x"), "it gains b.x", (Command("certbot", "certonly"),))
+    found = Forecast((gained,), ("a silent server",))
     results.show_order(_console(), found, "https://ca.x/dir")
     assert capsys.readouterr().out.splitlines() == [
         "https://ca.x/dir would be asked for a certificate of 2 names: it gains b.x", "  a.x", "  b.x",
         "note: a silent server", "$ certbot certonly", "nothing was asked or changed",
     ]  # fmt: skip
-    results.show_order(_console(), Foreseen(("a.x",), "", ()), "https://ca.x/dir")
-    assert "nothing would be ordered: the certificate of 1 names is good" in capsys.readouterr().out
+    results.show_order(_console(), Forecast((Foreseen(("a.x",), "", ()),)), "https://ca.x/dir")
+    assert "nothing would be ordered: the certificate of a.x is good" in capsys.readouterr().out

@@ -39,7 +39,10 @@ def test_everything_of_a_host() -> None:
         active={"core": ("fleet-core-5", "fleet-core-6"), "web-app": ("web-app",)},
         active_release="20261123T101610Z-v1",
         files_release="20261123T101610Z-v1",
-        certificate="rel-20261123T100000Z",
+        certificates={
+            "current": "rel-20261123T100000Z",
+            "names/api.fleet.example/current": "rel-20261124T100000Z",
+        },
         secrets={"db_password": "0123456789ab", "mail_password": "ffff"},
         scale={"core": 2},
     )  # fmt: skip
@@ -69,15 +72,18 @@ def test_the_script_finds_release_secrets_scale_and_upstreams(tmp_path: Path) ->
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "secrets" / "db_password").symlink_to("db_password.0123")
-    (tmp_path / "certs").mkdir()
-    (tmp_path / "certs" / "current").symlink_to("rel-7")
+    for place in ("certs", "certs/names", "certs/names/a.example", "certs/names/b.example"):
+        (tmp_path / place).mkdir()
+    for place in ("certs", "certs/names/a.example"):
+        (tmp_path / place / "current").symlink_to("rel-7")
     fake_program(tmp_path / "bin", "docker", "exit 1")
     text = execute(read_facts(str(tmp_path), "fleet"), path=tmp_path / "bin").stdout
     facts = parse_facts(text)
     assert facts.release == Release("r1", "v1", {})
     assert (facts.scale, facts.files_release, facts.active_release) == ({"core": 3}, "r1", "r1")
-    assert (facts.active, facts.secrets, facts.certificate) == (
-        {"core": ("a-1",)}, {"db_password": "0123"}, "rel-7",
+    assert (facts.active, facts.secrets, facts.certificates) == (
+        {"core": ("a-1",)}, {"db_password": "0123"},
+        {"current": "rel-7", "names/a.example/current": "rel-7"},
     )  # fmt: skip
     assert "canary" not in text
 

@@ -47,7 +47,7 @@ def test_a_local_value_that_redis_takes_apart_is_refused(
 
 
 def test_a_value_that_redis_takes_apart_is_not_stored(tmp_path: Path) -> None:
-    with pytest.raises(SecretError, match="^secret cache_password has a space, quote"):
+    with pytest.raises(SecretError, match=r"^secret cache_password has a space, quote"):
         secret_tasks.store(fleet(tmp_path, secrets=SPECS), "cache_password", lambda: b'geh"eim')
     assert secrets.read(tmp_path, "production", "cache_password") is None
 

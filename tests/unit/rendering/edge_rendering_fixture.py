@@ -10,6 +10,8 @@ from flotteq_tasks.model.stack import DeploySettings, HostSettings, Project, Reg
 from flotteq_tasks.rendering.nginx import render_edge
 
 GOLDEN = Path(__file__).parent / "golden"
+# One certificate with all names.
+ISSUED = {"current": "rel-1"}
 UPSTREAMS = {"core": ["fleet-core-7", "fleet-core-8"], "shop": ["fleet-shop-2"]}
 
 
@@ -36,7 +38,7 @@ def fixture(limits: Limits | None = None, root: Path = Path("/nowhere")) -> Sett
 
 
 if __name__ == "__main__":
-    for path, content in render_edge(fixture(), UPSTREAMS, issued=True, release="r-42").items():
+    for path, content in render_edge(fixture(), UPSTREAMS, certificates=ISSUED, release="r-42").items():
         target = GOLDEN / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edge_rendering_fixture import UPSTREAMS, fixture
+from edge_rendering_fixture import ISSUED, UPSTREAMS, fixture
 
 from flotteq_tasks.model.edge import EdgeSettings
 from flotteq_tasks.model.stack import Settings
@@ -49,7 +49,7 @@ def dump(settings: Settings) -> str:
     """The set in one text, each file under the line by which ``nginx -T`` names it, the main one first."""
 
     def parts() -> Iterator[str]:
-        files = render_edge(settings, UPSTREAMS, issued=True)
+        files = render_edge(settings, UPSTREAMS, certificates=ISSUED)
         for path in sorted(files, key=lambda path: (path != "nginx.conf", path)):
             if path.endswith((".conf", ".allow")):
                 yield f"# configuration file /etc/nginx/flotteq/{path}:\n{files[path].decode()}\n"

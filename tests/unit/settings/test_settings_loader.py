@@ -274,6 +274,8 @@ class TestWrongTables:
             ('{ context = "backend" }', '"backend"', 'services.backend.build: expected a table, found the string "backend"'),
             ('expect = { status = "ok" }', "expect = { status = true }", "services.backend.health.expect.status: expected a string, found true"),
             ('kind = "edge"', 'kind = "egde"', 'services.nginx.kind: expected "rolling", "stateful", "edge", "tool" or "job", found the string "egde"'),
+            ('[registry]\n', '[acme]\nlayout = "eech"\n[registry]\n', 'acme.layout: expected "one" or "each", found the string "eech"'),
+            ('[registry]\n', '[acme]\nlayuot = "each"\n[registry]\n', 'acme.layuot: unknown key, did you mean "layout"?'),
             ('[registry]\nserver = "ghcr.io"', '[registy]\nserver = "ghcr.io"', 'registy: unknown key, did you mean "registry"?'),
         ],
     )  # fmt: skip
