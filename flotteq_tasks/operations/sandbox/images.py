@@ -67,6 +67,7 @@ def ensure_images(docker: Docker, root: Path, state: Path, report: Report) -> Im
     builder = _Builder(docker, root / "sandbox", state / "build", report)
     bases = builder.bases()
     references = dict(_parallel(recipes.RECIPES, lambda recipe: (recipe.name, builder.image(recipe, bases))))
+    builder.tidy()
     frontend = references[recipes.NGINX]
     if builder.official:
         frontend = builder.pulled(recipes.OFFICIAL_FRONTEND)
@@ -106,6 +107,10 @@ class _Builder:
         self._report = report
         self._builder = self._builder_of_this_engine()
         self.official = self._official()
+
+    def tidy(self) -> None:
+        """Remove the directory of downloads; only when nothing is built any more."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
     def bases(self) -> dict[str, str]:
         """Return name → reference of the bases that are needed."""
@@ -204,9 +209,8 @@ class _Builder:
             self._fetch_wheels(recipe, context)
             yield context
         finally:
+            # Its own alone: another image is built beside it.
             shutil.rmtree(context, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                self._scratch.rmdir()
 
     def _fetch_wheels(self, recipe: Recipe, context: Path) -> None:
         machine = self._docker.run("info", "--format", "{{.Architecture}}").out.strip()
