@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -273,9 +274,12 @@ def show_problems(console: Console, problems: Sequence[Any]) -> None:
         console.line(f"{one.severity}: line {one.line}: {one.key}: {one.message}")
 
 
-def show_settings(console: Console, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Every setting with its origin."""
+def show_settings(console: Console, rows: Sequence[tuple[str, object, str]]) -> None:
+    """Every setting with its origin; in the table as flotteq.toml would write it, nothing where it is not set."""
     if console.json:
         console.document([{"key": key, "value": value, "origin": origin} for key, value, origin in rows])
         return
-    console.table(("KEY", "VALUE", "FROM"), rows)
+    written = [
+        (key, "" if value is None else json.dumps(value, ensure_ascii=False), origin) for key, value, origin in rows
+    ]
+    console.table(("KEY", "VALUE", "FROM"), written)

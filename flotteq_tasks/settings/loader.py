@@ -1,7 +1,6 @@
 """The one loader: flotteq.toml, environment, flotteq.local.toml, FLOTTEQ__ variables and .env become ``Settings``."""
 
 import dataclasses
-import json
 import os
 import re
 import shlex
@@ -55,21 +54,22 @@ def load(root: Path, environment: str | None, variables: Mapping[str, str]) -> S
     return _load(root, environment, variables)[0]
 
 
-def explain(root: Path, environment: str | None, variables: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def explain(root: Path, environment: str | None, variables: Mapping[str, str]) -> list[tuple[str, object, str]]:
     """Return every setting as key path, value and origin, in the order of docs/SETTINGS.md.
 
-    The origin is ``default``, a file, ``environments.NAME``, or the name of the variable that set it.
+    A key that is not set is None. The origin is ``default``, a file, ``environments.NAME``, or the name of the variable
+    that set it.
 
     Raises:
         SettingsError: as ``load``.
     """
     settings, merged = _load(root, environment, variables)
-    rows = []
+    rows: list[tuple[str, object, str]] = []
     for path, value in _leaves(settings, ()):
         source = merged.source(path)
-        rows.append((schema.dotted(path), _text(value), source.origin if source else "default"))
+        rows.append((schema.dotted(path), value, source.origin if source else "default"))
     env_file = f".env.{settings.environment}"
-    return rows + [(schema.dotted(("env", key)), _text(value), env_file) for key, value in settings.env.items()]
+    return rows + [(schema.dotted(("env", key)), value, env_file) for key, value in settings.env.items()]
 
 
 def lint_env(root: Path, environment: str | None, variables: Mapping[str, str] | None = None) -> list[envfile.Problem]:
@@ -235,12 +235,3 @@ def _leaves(value: object, path: schema.Path) -> Iterator[tuple[schema.Path, obj
             yield from _leaves(child, (*path, key))
     else:
         yield path, value
-
-
-def _text(value: object) -> str:
-    """Write a value as TOML would, nothing for a key that is not set."""
-    if value is None:
-        return ""
-    if isinstance(value, Mapping):
-        return "{}"
-    return json.dumps(value, ensure_ascii=False)

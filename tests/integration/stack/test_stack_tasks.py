@@ -191,11 +191,11 @@ def test_lock_status_of_a_free_host(stack: Stack) -> None:
 
 def test_config_show_says_where_each_value_comes_from(stack: Stack) -> None:
     rows = {one["key"]: one for one in json.loads(stack.inv("config.show", "--json").ok().out)}
-    assert rows["host.port"]["value"] == str(stack.sandbox.ssh_port)
+    assert rows["host.port"]["value"] == stack.sandbox.ssh_port
     assert rows["host.port"]["origin"].endswith("environment.toml")
     done = stack.inv("config.show", "--json", variables={"FLOTTEQ__LIMITS__API_RATE": "7"}).ok()
     rows = {one["key"]: one for one in json.loads(done.out)}
-    assert (rows["limits.api_rate"]["value"], rows["limits.api_rate"]["origin"]) == ("7", "FLOTTEQ__LIMITS__API_RATE")
+    assert (rows["limits.api_rate"]["value"], rows["limits.api_rate"]["origin"]) == (7, "FLOTTEQ__LIMITS__API_RATE")
 
 
 def test_doctor_finds_nothing_wrong(stack: Stack) -> None:

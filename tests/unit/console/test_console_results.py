@@ -273,8 +273,8 @@ TEXTS: list[tuple[Callable[[Console], None], str]] = [
         "2 migrations are applied\n",
     ),
     (
-        lambda console: results.show_settings(console, [("a.b", "1", "flotteq.toml")]),
-        "KEY  VALUE  FROM\na.b  1      flotteq.toml\n",
+        lambda console: results.show_settings(console, [("a.b", ("x", 1), "flotteq.toml"), ("c", None, "default")]),
+        'KEY  VALUE     FROM\na.b  ["x", 1]  flotteq.toml\nc              default\n',
     ),
     (
         lambda console: results.show_problems(console, []),

@@ -227,7 +227,7 @@ def test_an_error_as_json_is_one_document_on_standard_output(project: Path) -> N
 def test_settings_are_shown_as_json(project: Path) -> None:
     done = inv(project, "config.show", "--json")
     rows = {row["key"]: row["value"] for row in json.loads(done.stdout)}
-    assert (done.returncode, rows["project.domain"]) == (0, '"fleet.example"')
+    assert (done.returncode, rows["project.domain"], rows["host.port"]) == (0, "fleet.example", 22)
 
 
 @pytest.mark.parametrize("name", ["lock.status", "migrate", "nginx.test", "nginx.render", "status", "disk"])
