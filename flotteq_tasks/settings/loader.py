@@ -179,13 +179,10 @@ def _layers(root: Path, file: str, table: Table, name: str) -> Iterator[Layer | 
 
 
 def _absent(root: Path, name: str) -> str:
-    """The environment's overlay where it does not exist."""
-    for _, table in _files(root):
-        chosen = table.get("environments", {}).get(name)
-        overlay = chosen.get("overlay") if isinstance(chosen, dict) else None
-        if isinstance(overlay, str) and overlay and not (root / overlay).is_file():
-            return overlay
-    return ""
+    """The environment's overlay where it does not exist, nor another one that a local file names."""
+    chosen = [table.get("environments", {}).get(name) for _, table in _files(root)]
+    named = [one["overlay"] for one in chosen if isinstance(one, dict) and isinstance(one.get("overlay"), str)]
+    return "" if any((root / overlay).is_file() for overlay in named) else next(filter(None, named), "")
 
 
 def _secret_names(merged: Merged) -> list[str]:

@@ -134,6 +134,11 @@ class TestPrecedence:
         assert project.load("staging").host.port == 2222
         assert (project.load("staging").absent, project.load().absent) == ("", "")
 
+    def test_an_overlay_of_the_local_file_stands_for_the_one_that_is_missing(self, project):
+        project.write("flotteq.local.toml", '[environments.staging]\noverlay = "mine.toml"\n')
+        project.write("mine.toml", "[host]\nport = 2223\n")
+        assert project.load("staging").absent == ""
+
 
 DEPLOY_LAYERS = """
 [deploy]
