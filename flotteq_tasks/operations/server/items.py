@@ -251,9 +251,10 @@ def _stack(settings: Settings, facts: ServerFacts) -> Item:
 def _sshd(settings: Settings, facts: ServerFacts) -> Item:
     root = "without-password" if settings.server.root_login else "no"
     wanted = _lines(f"{key} {value}" for key, value in sorted({**_SSHD, "permitrootlogin": root}.items()))
-    reload = "systemctl try-reload-or-restart ssh.service"
+    # Not a reload: that returns while the former configuration still lets people in. Sessions outlive both.
+    restart = "systemctl try-restart ssh.service"
     return Item("sshd", "keys only" + ("" if settings.server.root_login else ", root not at all"), commands.sshd(),
-                wanted, _file(settings, facts, "sshd.conf"), guard=Guard(f"sshd -t && {reload}", reload))  # fmt: skip
+                wanted, _file(settings, facts, "sshd.conf"), guard=Guard(f"sshd -t && {restart}", restart))  # fmt: skip
 
 
 def _firewall(settings: Settings, facts: ServerFacts) -> Item:

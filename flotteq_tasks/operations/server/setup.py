@@ -201,7 +201,7 @@ class _Setup:
             self.host.run(commands.enable(item.guard.units))
 
     def _confirm(self, item: Item, unit: str, seconds: int) -> None:
-        """Log in anew and keep the change. An sshd that reloads lets go of a connection now and then: try again.
+        """Log in anew and keep the change. An sshd that starts anew lets go of a connection now and then: try again.
 
         Raises:
             HostUnreachable: for half of the time nobody got in.
