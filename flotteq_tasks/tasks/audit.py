@@ -10,11 +10,12 @@ from flotteq_tasks.tasks._decorator import task
 @task(
     help={
         "limits": "use up this machine's own limits, too: it gets 429 for some seconds afterwards",
+        "graders": "let testssl.sh, sslyze, the MDN Observatory and csp_evaluator look, too: some minutes, a checkout",
         "env": ENV_HELP,
         "json": JSON_HELP,
     }
 )
-def edge(c: Context, *, limits: bool = False, env: str = "", json: bool = False) -> None:
+def edge(c: Context, *, limits: bool = False, graders: bool = False, env: str = "", json: bool = False) -> None:
     """Check from outside what the edge shows.
 
     TLS, foreign names, headers, caches, hidden paths, ports. Exit code 5 when something is not right.
@@ -22,9 +23,12 @@ def edge(c: Context, *, limits: bool = False, env: str = "", json: bool = False)
     from flotteq_tasks.console.results import show_checks
     from flotteq_tasks.model.errors import ExitCode
     from flotteq_tasks.operations.audit import audit_edge
+    from flotteq_tasks.operations.audit.graders import audit_by_graders
 
     call = app(env, json=json)
     found = audit_edge(call.settings, limits=limits)
+    if graders:
+        found += audit_by_graders(call.settings, call.console.report)
     show_checks(call.console, found)
     if not all(one.ok for one in found):
         raise Exit(code=int(ExitCode.UNHEALTHY))

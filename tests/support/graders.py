@@ -1,6 +1,5 @@
 """Graders that others wrote, in an image of their own, beside the sandbox host in its network."""
 
-import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,13 +7,11 @@ from pathlib import Path
 
 from flotteq_tasks.host.local import LocalHost
 from flotteq_tasks.operations.sandbox.docker import Docker
-from flotteq_tasks.operations.sandbox.images import Images
+from flotteq_tasks.operations.sandbox.images import ensure_graders
 from flotteq_tasks.operations.sandbox.names import Names
-from flotteq_tasks.operations.sandbox.recipes import REPOSITORY, content_key
 from support.stack import DOMAINS
 
-FOLDER = Path(__file__).resolve().parents[1] / "graders"
-BUILD_LIMIT = 900
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -41,22 +38,15 @@ class Graders:
         return subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
 
 
-def graders(instance: str, root: Path, images: Images, say: Callable[[str], None]) -> Graders:
+def graders(instance: str, root: Path, say: Callable[[str], None]) -> Graders:
     """The image, built where it is missing, beside a sandbox.
 
     Args:
         instance: the sandbox's name.
         root: its certificate authority.
     """
-    docker = Docker(LocalHost())
-    image = f"{REPOSITORY}/graders:{content_key(FOLDER, images.debian, images.node)}"
-    if docker.image_id(image) is None:
-        say("building the graders")
-        bundle = os.environ.get("SSL_CERT_FILE", "")
-        secret = [f"--secret=id=ca,src={bundle}"] if bundle else []
-        bases = (f"--build-arg=BASE={images.debian}", f"--build-arg=NODE={images.node}")
-        words = ("--quiet", "--load", *secret, *bases, "--tag", image, str(FOLDER))
-        docker.run("buildx", "build", words, timeout=BUILD_LIMIT)
+    docker = Docker(LocalHost(cwd=ROOT))
+    image = ensure_graders(docker, ROOT, ROOT / ".sandbox", say)
     names = Names(instance)
     host = docker.inspect("container", names.host)
     assert host is not None

@@ -89,6 +89,14 @@ def ensure_image(docker: Docker, root: Path, state: Path, recipe: Recipe, report
     return builder.image(recipe, builder.bases())
 
 
+def ensure_graders(docker: Docker, root: Path, state: Path, report: Report) -> str:
+    """Return the reference of the image of the graders; it is built when it is not there. Arguments as above."""
+    builder = _Builder(docker, root / "sandbox", state / "build", report)
+    bases = builder.bases()
+    node = next(one for one in recipes.RECIPES if one.name == recipes.NODE)
+    return builder.graders(bases[recipes.TRIXIE.name], builder.image(node, bases))
+
+
 def remove_images(docker: Docker, registries: Sequence[str], report: Report) -> None:
     """Remove the images that were built for sandboxes or tagged for these registries; official ones stay."""
     prefixes = [recipes.REPOSITORY, *registries, *(f"{registry}/*" for registry in registries)]
@@ -131,6 +139,19 @@ class _Builder:
             self._report(f"building {recipe.name}")
             with self._context(recipe, folder) as context:
                 self._build(reference, context, f"BASE={base}")
+        return reference
+
+    def graders(self, base: str, node: str) -> str:
+        """Return the reference of the graders' image, which is there now."""
+        folder = self._definitions / recipes.GRADERS
+        ids = (str(self._docker.image_id(one)) for one in (base, node))
+        reference = _reference(recipes.GRADERS, content_key(folder, *ids))
+        if self._docker.image_id(reference) is None:
+            self._report("building the graders")
+            # Where a proxy opens TLS, the build needs this machine's own authorities.
+            bundle = os.environ.get("SSL_CERT_FILE", "")
+            secret = [f"--secret=id=ca,src={bundle}"] if bundle else []
+            self._build(reference, folder, f"BASE={base}", f"NODE={node}", options=secret)
         return reference
 
     def pulled(self, reference: str) -> str:
@@ -178,9 +199,9 @@ class _Builder:
         host.run(pipe(bootstrap, Command("docker", "import", "-", reference)), timeout=_BUILD_LIMIT)
         return reference
 
-    def _build(self, reference: str, context: Path, *arguments: str) -> None:
+    def _build(self, reference: str, context: Path, *arguments: str, options: Sequence[str] = ()) -> None:
         passed = [*arguments, *(f"{name}={os.environ[name]}" for name in _PROXY_VARIABLES if os.environ.get(name))]
-        words = ["--quiet", "--load", *self._builder, *(f"--build-arg={argument}" for argument in passed)]
+        words = ["--quiet", "--load", *self._builder, *options, *(f"--build-arg={argument}" for argument in passed)]
         try:
             self._docker.run("buildx", "build", words, "--tag", reference, str(context), timeout=_BUILD_LIMIT)
         except CommandFailed as error:

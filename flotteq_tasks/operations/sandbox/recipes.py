@@ -52,6 +52,8 @@ NODE = "node"
 POSTGRES = "postgres"
 NGINX = "nginx"
 FRONTEND = "frontend"
+# Not of the sandbox: what looks at an edge, on the same two bases.
+GRADERS = "graders"
 
 # Made when it is asked for: a host as a provider delivers it.
 BARE = Recipe("bare", TRIXIE.name)
