@@ -26,7 +26,12 @@ for file in */manifest.json; do
   [ "$file" = "$live/manifest.json" ] || mv "$file" "${file%.json}.away"
 done
 """
-_SHOW = 'cd /opt/flotteq/releases; for file in */manifest.away; do mv "$file" "${file%.away}.json"; done'
+_SHOW = """
+cd /opt/flotteq/releases
+for file in */manifest.away; do
+  [ ! -e "$file" ] || mv "$file" "${file%.away}.json"
+done
+"""
 
 
 @pytest.fixture
