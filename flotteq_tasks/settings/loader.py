@@ -83,19 +83,20 @@ def lint_env(root: Path, environment: str | None, variables: Mapping[str, str] |
     Raises:
         SettingsError: there is no such file or environment, or flotteq.toml cannot be read.
     """
-    name, merged, _ = _merge(root, environment, os.environ if variables is None else variables)
+    name, merged, _ = _merge(root, _files(root), environment, os.environ if variables is None else variables)
     return envfile.lint(_read_env(root, name), f".env.{name}", secrets=_secret_names(merged))
 
 
 def _load(root: Path, environment: str | None, variables_: Mapping[str, str]) -> tuple[Settings, Merged]:
-    name, merged, problems = _merge(root, environment, variables_)
+    files = _files(root)
+    name, merged, problems = _merge(root, files, environment, variables_)
     settings, wrong = validation.validate(merged)
     problems += wrong
     env, env_problems, hint = _env(root, name, _secret_names(merged))
     problems += env_problems
     if settings is not None:
         settings = dataclasses.replace(
-            settings, environment=name, root=root, env=env, absent=_absent(root, name)
+            settings, environment=name, root=root, env=env, absent=_absent(root, files, name)
         ).with_receiver()
         problems += [f"{merged.where(path)}: {message}" for path, message in checks.check(settings)]
     if settings is None or problems:
@@ -103,8 +104,9 @@ def _load(root: Path, environment: str | None, variables_: Mapping[str, str]) ->
     return settings, merged
 
 
-def _merge(root: Path, environment: str | None, variables_: Mapping[str, str]) -> tuple[str, Merged, list[str]]:
-    files = _files(root)
+def _merge(
+    root: Path, files: list[tuple[str, Table]], environment: str | None, variables_: Mapping[str, str]
+) -> tuple[str, Merged, list[str]]:
     name = _choose(environment, variables_, _names([table for _, table in files]))
     merged, problems = Merged(), []
     for file, table in files:
@@ -178,9 +180,9 @@ def _layers(root: Path, file: str, table: Table, name: str) -> Iterator[Layer | 
         yield Layer(overlay, overlay, read_toml(root / overlay, overlay))
 
 
-def _absent(root: Path, name: str) -> str:
+def _absent(root: Path, files: list[tuple[str, Table]], name: str) -> str:
     """The environment's overlay where it does not exist, nor another one that a local file names."""
-    chosen = [table.get("environments", {}).get(name) for _, table in _files(root)]
+    chosen = [table.get("environments", {}).get(name) for _, table in files]
     named = [one["overlay"] for one in chosen if isinstance(one, dict) and isinstance(one.get("overlay"), str)]
     return "" if any((root / overlay).is_file() for overlay in named) else next(filter(None, named), "")
 

@@ -23,11 +23,12 @@ def edge(c: Context, *, limits: bool = False, graders: bool = False, env: str = 
     from flotteq_tasks.console.results import show_checks
     from flotteq_tasks.model.errors import ExitCode
     from flotteq_tasks.operations.audit import audit_edge
-    from flotteq_tasks.operations.audit.graders import audit_by_graders
 
     call = app(env, json=json)
     found = audit_edge(call.settings, limits=limits)
     if graders:
+        from flotteq_tasks.operations.audit.graders import audit_by_graders
+
         found += audit_by_graders(call.settings, call.console.report)
     show_checks(call.console, found)
     if not all(one.ok for one in found):
