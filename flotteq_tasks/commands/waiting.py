@@ -30,9 +30,14 @@ weigh() {
   done <"$work/states" >"$work/weights"
 }
 # Prints the first container that would reach its limit within 10 s if it went on like this: a start takes memory, too.
+# At nine tenths of it what grows may stand still while the kernel looks for pages to take; one that is not known any
+# more, or not yet, has ended in between.
 growing() {
   awk -v span="$1" '
     NR == FNR { before[$1] = $2; next }
+    ($2 == "unknown") != (before[$1] == "unknown") { print $1; exit }
+    $2 == "unknown" { next }
+    $2 > $3 * 0.9 { print $1; exit }
     $2 > before[$1] && $2 + ($2 - before[$1]) * 1000 / span > $3 { print $1; exit }
   ' "$work/weights.before" "$work/weights"
 }
@@ -59,8 +64,8 @@ while :; do
       weigh
       grows=$(growing $((now - weighed)))
       [ -n "$grows" ] || { echo "healthy since $since"; exit 0; }
-      mv "$work/weights" "$work/weights.before"
-      weighed=$now
+      # What has become unknown is compared with what was known, for as long as Docker calls it healthy.
+      grep -q unknown "$work/weights" || { mv "$work/weights" "$work/weights.before"; weighed=$now; }
       [ "$(date +%s)" -lt "$end" ] || { grep "^$grows " "$work/states"; exit 6; }
     fi
     sleep 0.1
@@ -103,12 +108,13 @@ def wait_healthy(ids: Iterable[str], *, limit: int, settle: int = 0, since: str 
     """Wait until every container is healthy, and for so long; end at once when one cannot become so.
 
     Prints ``healthy since UPTIME``. Exit code 3: a container exited, restarted or is unhealthy; ``STARTING``: not
-    healthy at the limit; ``GROWING``: healthy, but its memory grows. The last line names it.
+    healthy at the limit; ``GROWING``: healthy, but its memory is not at rest. The last line names it.
 
     Args:
         limit: seconds.
         settle: seconds that all of them must stay healthy, and longer while the memory of one grows so fast that it
-            would reach its limit within 10 s. 3 at least where the host does not tell a container's memory.
+            would reach its limit within 10 s, or is above nine tenths of it. 3 at least where the host does not tell
+            a container's memory.
         since: since when they are, as an earlier wait printed it; one that is not any more begins anew.
     """
     return script(WORK + _WAIT, limit, settle, since, list(ids))

@@ -240,7 +240,7 @@ class ComposeEngine:
         restarts = int(words[3]) if len(words) > 3 and words[3].isdigit() else 0
         waited = {
             waiting.STARTING: f"not healthy within {limit} s",
-            waiting.GROWING: f"healthy, but after {limit} s its memory still grows towards its limit",
+            waiting.GROWING: f"healthy, but after {limit} s its memory still grows towards its limit, or is near it",
         }
         raise diagnosis(culprit, seen.out, waited=waited.get(done.code or 0, ""), restarts=restarts)
 

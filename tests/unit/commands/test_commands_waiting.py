@@ -148,6 +148,27 @@ def test_one_whose_memory_grows_until_the_limit_of_time_is_named(docker: Docker,
     assert (code, said.split()[:3]) == (waiting.GROWING, ["i", "running", "healthy"])
 
 
+def _timed(*phases: tuple[float, str]) -> str:
+    """Docker's answers until so many seconds from now; the last stays."""
+    now = _now()
+    tests = "".join(f"[ $t -ge {int((now + end) * 100)} ] || {{ echo '{line}'; exit; }}\n" for end, line in phases)
+    return f"t=$(sed 's/ .*//; s/[.]//' /proc/uptime)\n{tests}echo '{DIED}'"
+
+
+DIED = "i exited - 0 137 true 0 0"
+
+
+def test_one_that_stands_still_near_its_limit_is_not_at_rest(docker: Docker, tmp_path: Path) -> None:
+    answer = _timed((3, f"i running healthy 0 0 false 0 {GIB}"))
+    assert docker.run(_seen(tmp_path, SETTLE, [950 << 20]), answer) == (3, f"{DIED}\n")
+
+
+def test_one_that_ends_between_two_looks_is_not_at_rest(docker: Docker, tmp_path: Path) -> None:
+    """Docker still calls it running and healthy when the kernel does not know its process any more."""
+    answer = _timed((0.5, f"i running healthy 0 0 false 0 {GIB}"), (3, f"i running healthy 0 0 false 1 {GIB}"))
+    assert docker.run(_seen(tmp_path, SETTLE, [100 << 20]), answer) == (3, f"{DIED}\n")
+
+
 def test_growth_that_stays_far_from_the_limit_is_none(docker: Docker, tmp_path: Path) -> None:
     command = _seen(tmp_path, SETTLE, RISING)
     assert docker.run(command, _running(docker, RISING, most=1000 * GIB))[0] == 0
