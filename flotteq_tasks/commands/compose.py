@@ -74,17 +74,20 @@ class Compose:
         entrypoint: str = "",
         capabilities: Iterable[str] = (),
         volumes: Iterable[str] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> Command:
         """Run a one-off container without its dependencies and remove it afterwards.
 
         Args:
             capabilities: on top of those of the Compose file.
             volumes: ``SOURCE:TARGET``, on top of or instead of those of the Compose file.
+            variables: instead of those of the Compose file; anybody on the host can read them.
         """
         return self.base() + Command(
             "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull", "--name", name,
             ["--entrypoint", entrypoint] if entrypoint else [],
-            [f"--cap-add={one}" for one in capabilities], [f"--volume={one}" for one in volumes], service, command,
+            [f"--cap-add={one}" for one in capabilities], [f"--volume={one}" for one in volumes],
+            [f"--env={name}={value}" for name, value in (variables or {}).items()], service, command,
         )  # fmt: skip
 
     def spare(self, service: str, *, count: int) -> Command:

@@ -1,6 +1,6 @@
 """How commands reach the running services, whatever runs them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from flotteq_tasks.commands.shell import Command
@@ -21,11 +21,13 @@ class Containers(Protocol):
         entrypoint: str = "",
         capabilities: Iterable[str] = (),
         volumes: Iterable[str] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> Command:
         """Run a command in a fresh container of a service, with its environment, and remove it afterwards.
 
         Args:
             capabilities, volumes (``SOURCE:TARGET``): on top of the service's own.
+            variables: instead of the service's own; anybody on the host can read them.
         """
 
     def spare(self, service: str, *, count: int) -> Command:

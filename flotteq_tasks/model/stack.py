@@ -222,6 +222,7 @@ class BackupSettings:
     ``stall`` and ``timeout`` are seconds, ``min_bytes`` is the smallest dump that counts as one.
 
     Args:
+        duty: share of the time in which a backup works that nobody waits for.
         pitr: receive the write-ahead log, so that the database can be restored as it was at any moment.
         pitr_minutes: how often the received log goes to the repositories.
         pitr_slot_mb: how much of it the server keeps at most for a receiver that is away.
@@ -244,6 +245,7 @@ class BackupSettings:
     timeout: int = 14_400
     jobs: int = 1
     workers: int = 0
+    duty: float = 0.25
     pitr: bool = False
     pitr_minutes: int = 15
     pitr_slot_mb: int = 4096

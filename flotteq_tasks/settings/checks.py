@@ -249,20 +249,27 @@ def _backup(settings: Settings) -> Iterator[Finding]:
     for key in ("keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_pre_deploy_days", "workers"):
         if getattr(backup, key) < 0:
             yield ("backup", key), f"{getattr(backup, key)} is less than 0"
-    for key in (*_BACKUP_AT_LEAST_1, *_PITR_AT_LEAST_1):
+    least = {"duty": 0.01, **dict.fromkeys((*_BACKUP_AT_LEAST_1, *_PITR_AT_LEAST_1), 1)}
+    for key, number in least.items():
         value = getattr(backup, key)
-        if value < 1:
-            yield ("backup", key), f"{value} is less than 1"
+        if value < number:
+            yield ("backup", key), f"{value} is less than {number}"
     if backup.pitr:
         yield from _refers(settings, ("backup", "service"), backup.service, "job")
-        if backup.pitr_minutes > 59:
-            yield ("backup", "pitr_minutes"), f"{backup.pitr_minutes} is more than 59"
     reason = _unsafe(backup.metrics, allow=frozenset()) if backup.metrics else ""
     if reason:
         yield ("backup", "metrics"), f'"{backup.metrics}" {reason}'
+    yield from _at_most(settings)
     for name, copy in backup.copies.items():
         for key, message in _copy(settings, name, copy):
             yield ("backup", "copies", name, key), message
+
+
+def _at_most(settings: Settings) -> Iterator[Finding]:
+    for key, most in {"pitr_minutes": 59, "duty": 1}.items():
+        value = getattr(settings.backup, key)
+        if value > most:
+            yield ("backup", key), f"{value} is more than {most}"
 
 
 def _copy(settings: Settings, name: str, copy: CopySettings) -> Iterator[tuple[str, str]]:

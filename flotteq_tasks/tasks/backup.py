@@ -14,43 +14,62 @@ SET_HELP = (
 )
 
 
-def _take(parts: Sequence[str], what: str, env: str, *, json: bool, without_escrow: bool) -> None:
+FULL_SPEED_HELP = "without the pauses of [backup] duty: requests wait longer meanwhile"
+TAKE_HELP = {"without-escrow": ESCROW_HELP, "full-speed": FULL_SPEED_HELP, "env": ENV_HELP, "json": JSON_HELP}
+
+
+def _take(parts: Sequence[str], what: str, env: str, *, json: bool, without_escrow: bool, full_speed: bool) -> None:
     from flotteq_tasks.console.backup_results import show_taken
     from flotteq_tasks.operations.backup.sets import take
 
     call = app(env, json=json)
-    show_taken(call.console, take(call.site, parts, what, os.environ, without_escrow=without_escrow))
+    show_taken(
+        call.console,
+        take(call.site, parts, what, os.environ, without_escrow=without_escrow, full_speed=full_speed),
+    )
 
 
-@task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
-def db(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
+@task(help=TAKE_HELP)
+def db(
+    c: Context, *, without_escrow: bool = False, full_speed: bool = False, env: str = "", json: bool = False
+) -> None:
     """Back up the database, and read it back.
 
     Exit code 5: the set is there, but not verified.
     """
-    _take(["db"], "backup.db", env, json=json, without_escrow=without_escrow)
+    _take(["db"], "backup.db", env, json=json, without_escrow=without_escrow, full_speed=full_speed)
 
 
-@task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
-def uploads(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
+@task(help=TAKE_HELP)
+def uploads(
+    c: Context, *, without_escrow: bool = False, full_speed: bool = False, env: str = "", json: bool = False
+) -> None:
     """Back up the uploaded files, and read them back."""
-    _take(["uploads"], "backup.uploads", env, json=json, without_escrow=without_escrow)
+    _take(["uploads"], "backup.uploads", env, json=json, without_escrow=without_escrow, full_speed=full_speed)
 
 
-@task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
-def certs(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
+@task(help=TAKE_HELP)
+def certs(
+    c: Context, *, without_escrow: bool = False, full_speed: bool = False, env: str = "", json: bool = False
+) -> None:
     """Back up the certificates, and read them back."""
-    _take(["certs"], "backup.certs", env, json=json, without_escrow=without_escrow)
+    _take(["certs"], "backup.certs", env, json=json, without_escrow=without_escrow, full_speed=full_speed)
 
 
-@task(name="all", help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
-def all_(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
+@task(name="all", help=TAKE_HELP)
+def all_(
+    c: Context, *, without_escrow: bool = False, full_speed: bool = False, env: str = "", json: bool = False
+) -> None:
     """Back up database, uploads and certificates."""
-    _take(["db", "uploads", "certs"], "backup.all", env, json=json, without_escrow=without_escrow)
+    _take(
+        ["db", "uploads", "certs"], "backup.all", env, json=json, without_escrow=without_escrow, full_speed=full_speed
+    )
 
 
-@task(help={"without-escrow": ESCROW_HELP, "env": ENV_HELP, "json": JSON_HELP})
-def base(c: Context, *, without_escrow: bool = False, env: str = "", json: bool = False) -> None:
+@task(help=TAKE_HELP)
+def base(
+    c: Context, *, without_escrow: bool = False, full_speed: bool = False, env: str = "", json: bool = False
+) -> None:
     """Take a base backup, for a restore to any later moment.
 
     With [backup] pitr alone. Begins anew where the log was interrupted.
@@ -59,7 +78,7 @@ def base(c: Context, *, without_escrow: bool = False, env: str = "", json: bool 
     from flotteq_tasks.operations.backup.pitr import take
 
     call = app(env, json=json)
-    show_taken(call.console, take(call.site, os.environ, without_escrow=without_escrow))
+    show_taken(call.console, take(call.site, os.environ, without_escrow=without_escrow, full_speed=full_speed))
 
 
 @task(name="list", help={"copies": "ask the off-site repositories what they have", "env": ENV_HELP, "json": JSON_HELP})
@@ -83,12 +102,20 @@ def list_(c: Context, *, copies: bool = False, env: str = "", json: bool = False
         "set": SET_HELP,
         "data": "also read this part of all data: 1/7, 100% (default: none)",
         "copy": "read it from this copy, a name of [backup.copies], instead of the host",
+        "full-speed": FULL_SPEED_HELP,
         "env": ENV_HELP,
         "json": JSON_HELP,
     }
 )
 def verify(
-    c: Context, *, set: str = "latest", data: str = "", copy: str = "", env: str = "", json: bool = False
+    c: Context,
+    *,
+    set: str = "latest",
+    data: str = "",
+    copy: str = "",
+    full_speed: bool = False,
+    env: str = "",
+    json: bool = False,
 ) -> None:
     """Read a set back to its last byte.
 
@@ -98,7 +125,10 @@ def verify(
     from flotteq_tasks.operations.backup import copies, sets
 
     call = app(env, json=json)
-    found = copies.verify(call.site, copy, set, os.environ) if copy else sets.verify(call.site, set, data, os.environ)
+    if copy:
+        found = copies.verify(call.site, copy, set, os.environ, full_speed=full_speed)
+    else:
+        found = sets.verify(call.site, set, data, os.environ, full_speed=full_speed)
     show_verified(call.console, found)
 
 

@@ -34,6 +34,8 @@ from flotteq_backup.settings import PARTS, Settings, give_credentials
 
 # Seconds.
 PATIENCE = 60
+# What works with pauses: nobody waits for it. A restore and a drill work without, and so does the set before a deploy.
+PACED = ("run", "run-volume", "base", "wal", "copy", "verify", "prune")
 
 
 class Program(Library):
@@ -177,7 +179,7 @@ class Program(Library):
         return {"id": document["id"], "parts": sorted(document["parts"])}
 
     def _verify_copy(self, copy: Copy, chosen: dict[str, Any]) -> Any:
-        away = copy.open(self.settings.name)
+        away = copy.open(self.settings.name, pace=self.store.pace)
         with say.step(f"read back from {copy.name}") as note:
             document = copies.document(self.store, away, chosen, copy.name)
             note.text = backup.verify(away, document)
@@ -298,6 +300,8 @@ def main(words: list[str], variables: dict[str, str]) -> int:
     """Run one command."""
     given = arguments.parser().parse_args(words)
     settings, started, code = Settings.read(variables), time.monotonic(), 0
+    if given.command not in PACED or getattr(given, "quick", False):
+        settings = dataclasses.replace(settings, duty=1)
     try:
         # Where a log is received, what stores it every few minutes holds the lock for some seconds.
         with alone(Path(settings.place), PATIENCE if wal.folder(settings).is_dir() else 0):

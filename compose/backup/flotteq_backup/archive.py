@@ -52,7 +52,7 @@ def send(settings: Settings, store: Restic, snapshot: str, to: Iterable[Copy]) -
     done, failures = [], {}
     for copy in to:
         try:
-            away = copy.open(settings.name)
+            away = copy.open(settings.name, pace=store.pace)
             away.ensure(like=store)
             away.copy(store, [snapshot])
             done.append(copy.name)

@@ -8,6 +8,7 @@ from typing import Any
 
 from flotteq_backup import postgres, process, wal
 from flotteq_backup.errors import Failed, NotVerified
+from flotteq_backup.pace import FULL, Pace
 from flotteq_backup.restic import Restic, Saved
 from flotteq_backup.say import say
 from flotteq_backup.settings import Settings
@@ -38,14 +39,14 @@ def take(settings: Settings, store: Restic, tags: Iterable[str]) -> tuple[Saved,
         chain = wal.require_receiver(session, wal.folder(settings))
         _room(settings, int(session.ask("select sum(pg_database_size(oid)) from pg_database")[0]))
         try:
-            process.run(words(settings, place), limit=settings.limit)
+            process.run(words(settings, place), limit=settings.limit, pace=store.pace)
             stopped = session.ask(_NOW)[0]
             segment = first_segment((place / "backup_label").read_text())
             size = int(session.ask("select setting from pg_settings where name = 'wal_segment_size'")[0])
             lacks = wal.gap(wal.folder(settings) / chain, segment, size)
             if lacks:
                 raise Failed(f"the WAL receiver's {lacks}", hint="inv backup.base")
-            check(place, limit=settings.limit)
+            check(place, limit=settings.limit, pace=store.pace)
             saved = store.save_tree(str(place), tags)
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -61,14 +62,14 @@ def words(settings: Settings, place: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def check(place: Path, *, limit: float) -> None:
+def check(place: Path, *, limit: float, pace: Pace = FULL) -> None:
     """Compare every file with the copy's own manifest, and read its log.
 
     Raises:
         NotVerified: one is not what the server sent.
     """
     try:
-        process.run(["pg_verifybackup", "--quiet", str(place)], limit=limit)
+        process.run(["pg_verifybackup", "--quiet", str(place)], limit=limit, pace=pace)
     except Failed as error:
         raise NotVerified(f"the base backup is damaged: {error.message}", details=error.details) from error
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from flotteq_backup import manifest
 from flotteq_backup.errors import Failed, Unknown
 from flotteq_backup.ledger import Ledger, moment
+from flotteq_backup.pace import FULL, Pace
 from flotteq_backup.restic import Restic
 from flotteq_backup.say import say
 from flotteq_backup.settings import Settings
@@ -53,13 +54,14 @@ class Copy:
         """From the JSON of an argument; nothing in it is secret."""
         return cls(**json.loads(text))
 
-    def open(self, host: str, secrets: Path = SECRETS, keys: Path = KEYS) -> Restic:
+    def open(self, host: str, secrets: Path = SECRETS, keys: Path = KEYS, *, pace: Pace = FULL) -> Restic:
         """The repository, with files for its key and variables for its credentials.
 
         Args:
             host: restic's host: project and environment.
             secrets: directory in which every secret is a file.
             keys: directory in memory.
+            pace: with which pauses it works.
 
         Raises:
             Failed: a secret is missing or is no key, or nobody listens at the address.
@@ -67,7 +69,7 @@ class Copy:
         self._answers()
         environment = {variable: self._secret(secrets, name) for variable, name in self.credentials.items()}
         options = ("-o", f"sftp.args={self._ssh(secrets, keys)}") if self.repository.startswith("sftp:") else ()
-        return Restic(host, options, self.repository, str(secrets / self.password), environment)
+        return Restic(host, options, self.repository, str(secrets / self.password), environment, pace=pace)
 
     def _answers(self) -> None:
         """Ask for a connection: restic itself would try for a quarter of an hour before it says anything."""
@@ -142,7 +144,7 @@ def send_all(settings: Settings, store: Restic, ledger: Ledger, copies: list[Cop
     for copy in copies:
         try:
             with say.step(f"copy to {copy.name}") as note:
-                done[copy.name] = send(store, copy.open(settings.name), copy.name, ledger)
+                done[copy.name] = send(store, copy.open(settings.name, pace=store.pace), copy.name, ledger)
                 note.text = f"{len(done[copy.name])} sets"
         except Failed as error:
             failures[copy.name] = error

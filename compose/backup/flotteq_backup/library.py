@@ -6,6 +6,7 @@ from typing import Any
 from flotteq_backup import copies, manifest
 from flotteq_backup.errors import Failed, Unknown
 from flotteq_backup.ledger import Ledger
+from flotteq_backup.pace import Pace
 from flotteq_backup.restic import Restic
 from flotteq_backup.settings import Settings
 
@@ -19,7 +20,7 @@ class Library:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         key = str(settings.secrets / "restic_password")
-        self.store = Restic(settings.name, place=str(settings.repository), key=key, own=True)
+        self.store = Restic(settings.name, place=str(settings.repository), key=key, own=True, pace=Pace(settings.duty))
         self.ledger = Ledger(settings.place / "ledger.jsonl")
 
     def open(self) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,17 +12,21 @@ from typing import Any
 
 from flotteq_backup import process
 from flotteq_backup.errors import Failed
+from flotteq_backup.pace import BURST, FULL, Pace
 from flotteq_backup.settings import Settings
 
 # Of a session that fills a database which nobody uses yet: what a crash takes from it is restored again.
 FILLING = {"PGOPTIONS": "-c synchronous_commit=off -c maintenance_work_mem=128MB"}
 # Of what psql says beside its answers so many lines are kept, and a longer one is cut: notices come by the million.
 _SAID, _LINE = 50, 1 << 12
+# Blocks.
+_PIECE = 16
 # The same value must give the same text in every session.
 _STEADY = (
     "set timezone='UTC'; set datestyle='ISO'; set intervalstyle='postgres'; set bytea_output='hex'; "
     "set extra_float_digits=3; set statement_timeout=0; set lock_timeout='60s';"
 )
+# Name, columns, and blocks where rows can be read by their place: before Postgres 14 each piece would be a whole scan.
 # Types whose hash is that of their value's bytes. The others are hashed as text: two numerics are equal with other
 # zeros at their ends, and an enum is hashed by a number that its type has in one database only.
 _TABLES = """
@@ -29,7 +34,10 @@ select coalesce(json_agg(json_build_array(format('%I.%I', n.nspname, c.relname),
   select coalesce(string_agg(format(case
     when a.atttypid = any('{bool,int2,int4,int8,uuid,date,time,timestamp,timestamptz,bytea}'::regtype[])
     then 't.%I' else 't.%I::text collate "C"' end, a.attname), ', ' order by a.attnum), '')
-  from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped)
+  from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), case
+    when current_setting('server_version_num')::int >= 140000
+    and c.relam = (select oid from pg_am where amname = 'heap')
+    then coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::int else 0 end
 ) order by n.nspname, c.relname), '[]') from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r' and c.relpersistence = 'p' and n.nspname not in ('pg_catalog', 'information_schema')
 and n.nspname not like 'pg_toast%' and n.nspname not like 'pg_temp%'
@@ -140,19 +148,43 @@ class Session:
         return process.failed("psql", code, "\n".join(self._said))
 
 
-def contents(session: Session, hashed: str = BY_COLUMN) -> dict[str, Any]:
+def contents(session: Session, hashed: str = BY_COLUMN, pace: Pace = FULL) -> dict[str, Any]:
     """Rows and checksum of every table, and what else must be the same after a restore.
 
     Args:
         hashed: how rows are hashed: as those were that these are compared with.
+        pace: with which pauses the server works.
     """
     facts: dict[str, Any] = json.loads("".join(session.ask(_FACTS)))
     facts["hashed"] = hashed
     facts["tables"] = {}
-    for table, columns in json.loads("".join(session.ask(_TABLES))):
-        of_row = _HASHES[hashed].replace("COLUMNS", columns)
-        facts["tables"][table] = json.loads(session.ask(_CONTENT.format(of_row, table))[0])
+    for table, columns, blocks in json.loads("".join(session.ask(_TABLES))):
+        statement = _CONTENT.format(_HASHES[hashed].replace("COLUMNS", columns), table)
+        whole = pace.full or not blocks
+        facts["tables"][table] = _content(session, statement) if whole else _by_pieces(session, statement, blocks, pace)
     return facts
+
+
+def _content(session: Session, statement: str) -> list[Any]:
+    found: list[Any] = json.loads(session.ask(statement)[0])
+    return found
+
+
+def _by_pieces(session: Session, statement: str, blocks: int, pace: Pace) -> list[Any]:
+    """The same in pieces of about a burst."""
+    rows = total = begin = 0
+    size = _PIECE
+    while True:
+        end, started = begin + size, time.monotonic()
+        # The last has no end: whatever became of the table meanwhile, each row is in one piece.
+        until = f" and ctid < '({end},0)'" if end < blocks else ""
+        found = _content(session, f"{statement} where ctid >= '({begin},0)'{until}")
+        took = time.monotonic() - started
+        rows, total = rows + found[0], total + int(found[1])
+        if end >= blocks:
+            return [rows, str(total)]
+        begin, size = end, max(_PIECE, min(2 * size, int(size * BURST / took)))
+        pace.rest(took)
 
 
 def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from flotteq_backup.errors import Failed
+from flotteq_backup.pace import FULL, Pace
 
 LIMIT = 600
 PACE = 0.25
@@ -23,44 +24,73 @@ def run(
     good: Sequence[int] = (0,),
     environment: Mapping[str, str] | None = None,
     watch: Callable[[], None] | None = None,
+    pace: Pace = FULL,
 ) -> str:
     """Run a program to its end and return its standard output.
 
     Args:
-        limit: seconds; afterwards its whole process group is stopped.
-        text: its standard input.
+        limit, text, environment, watch, pace: as of ``finish``.
         good: exit codes that are no failure.
-        environment: more variables for it.
-        watch: is called four times a second; when it raises, the program is stopped.
 
     Raises:
         Failed: another exit code, or the limit; the details are the program's last words.
+    """
+    code, out, err = finish(words, limit=limit, text=text, environment=environment, watch=watch, pace=pace)
+    if code not in good:
+        # pg_amcheck says what it found on its standard output.
+        raise failed(words[0], code, err.strip() or out)
+    return out
+
+
+def finish(
+    words: Sequence[str],
+    *,
+    limit: float = LIMIT,
+    text: str = "",
+    environment: Mapping[str, str] | None = None,
+    watch: Callable[[], None] | None = None,
+    pace: Pace = FULL,
+) -> tuple[int, str, str]:
+    """Run a program to its end and return its exit code, its standard output and its standard error.
+
+    Args:
+        limit: seconds; afterwards its whole process group is stopped.
+        text: its standard input.
+        environment: more variables for it.
+        watch: is called four times a second; when it raises, the program is stopped.
+        pace: with which pauses it works.
+
+    Raises:
+        Failed: the limit; the details are the program's last words.
     """
     process = subprocess.Popen(
         list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         env={**os.environ, **(environment or {})},
     )  # fmt: skip
+    with pace.of(process):
+        out, err = _wait(process, words[0], limit, text, watch)
+    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def _wait(
+    process: "subprocess.Popen[bytes]", program: str, limit: float, text: str, watch: Callable[[], None] | None
+) -> tuple[bytes, bytes]:
     end, given = time.monotonic() + limit, text.encode() or None
     try:
         while True:
             left = max(0.0, end - time.monotonic())
             try:
-                out, err = process.communicate(given, timeout=min(left, PACE) if watch else left)
-                break
+                return process.communicate(given, timeout=min(left, PACE) if watch else left)
             except subprocess.TimeoutExpired:
                 # It must not be given a second time.
                 given = None
             if time.monotonic() >= end:
-                raise _late(process, words[0], limit)
+                raise _late(process, program, limit)
             if watch:
                 watch()
     except BaseException:
         stop(process)
         raise
-    if process.returncode not in good:
-        # pg_amcheck says what it found on its standard output.
-        raise failed(words[0], process.returncode, (err.strip() or out).decode(errors="replace"))
-    return out.decode()
 
 
 def _late(process: "subprocess.Popen[bytes]", program: str, limit: float) -> Failed:

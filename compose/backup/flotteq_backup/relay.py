@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from flotteq_backup.errors import Failed, NotVerified
+from flotteq_backup.pace import FULL, Pace
 from flotteq_backup.process import PACE, failed, kill, stop
 
 PIECE = 1 << 20
@@ -84,12 +85,14 @@ def relay(
     *,
     environment: Mapping[str, str] | None = None,
     watch: Callable[[], None] | None = None,
+    pace: Pace = FULL,
 ) -> Relayed:
     """Send a producer's output to a consumer, which sees its end only behind the gate.
 
     Args:
         environment: more variables for both.
         watch: is called up to four times a second; when it raises, both are stopped.
+        pace: with which pauses both work.
 
     Raises:
         Failed: one of the two failed, stalled, or the gate stayed shut; the consumer was interrupted before its end of
@@ -109,7 +112,8 @@ def relay(
     except OSError:
         kill(source)
         raise
-    return _Relay(source, target, gate, watch or (lambda: None)).run()
+    with pace.of(source, target):
+        return _Relay(source, target, gate, watch or (lambda: None)).run()
 
 
 class _Relay:

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from flotteq_backup import process
 from flotteq_backup.errors import Failed
+from flotteq_backup.pace import FULL, Pace
 from flotteq_backup.relay import Gate, Relayed, relay
 
 INCOMPLETE, ABSENT, LOCKED, WRONG_KEY = 3, 10, 11, 12
@@ -48,6 +49,7 @@ class Restic:
         place: the repository as restic writes it, with the file of its key; empty: as the environment says.
         environment: its credentials.
         own: nobody but this program works on it, one at a time.
+        pace: with which pauses it works where it takes long.
     """
 
     host: str
@@ -56,6 +58,7 @@ class Restic:
     key: str = ""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     own: bool = False
+    pace: Pace = FULL
 
     def ensure(self, like: "Restic | None" = None) -> bool:
         """Make the repository where there is none; return whether it was made.
@@ -96,7 +99,7 @@ class Restic:
         """Copy snapshots of another repository into this one; those that are here already are left out."""
         ids = list(snapshots)
         if ids:
-            self._run("copy", "--retry-lock", "10m", *source.source(), *ids, limit=4 * 3600, other=source)
+            self._run("copy", "--retry-lock", "10m", *source.source(), *ids, limit=4 * 3600, other=source, paced=True)
 
     def snapshots(self, *tags: str) -> list[dict[str, Any]]:
         """Snapshots that carry all tags, oldest first."""
@@ -107,7 +110,7 @@ class Restic:
     def save_stream(self, producer: Sequence[str], path: str, tags: Iterable[str], gate: Gate) -> Saved:
         """Save a program's output as one file; without a good end there is no snapshot."""
         words = self._words("backup", "--json", "--stdin", "--stdin-filename", path, "--host", self.host, _tags(tags))
-        done: Relayed = relay(producer, words, gate)
+        done: Relayed = relay(producer, words, gate, pace=self.pace)
         summary = _summary(done.said)
         if int(summary.get("total_bytes_processed", -1)) != done.size:
             raise Failed(f"restic stored {summary.get('total_bytes_processed')} bytes of {done.size}")
@@ -126,17 +129,17 @@ class Restic:
             _tags(tags),
             path,
         )
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=4 * 3600)
-        if done.returncode not in (0, INCOMPLETE):
-            raise process.failed("restic", done.returncode, done.stderr)
-        found = _summary(done.stdout)
+        code, out, err = process.finish(words, limit=4 * 3600, pace=self.pace)
+        if code not in (0, INCOMPLETE):
+            raise process.failed("restic", code, err)
+        found = _summary(out)
         return Saved(
             found["snapshot_id"],
             int(found["total_bytes_processed"]),
             int(found["total_files_processed"]),
             _added(found),
-            complete=done.returncode == 0,
-            unread=_unread(done.stderr),
+            complete=code == 0,
+            unread=_unread(err),
         )
 
     def hash_of(self, snapshot: str, path: str, *, archive: bool = False, limit: float = 4 * 3600) -> tuple[str, int]:
@@ -191,10 +194,11 @@ class Restic:
         clock.start()
         try:
             digest, size = hashlib.sha256(), 0
-            while piece := reader.stdout.read(PIECE):
-                digest.update(piece)
-                sink.write(piece)
-                size += len(piece)
+            with self.pace.of(reader):
+                while piece := reader.stdout.read(PIECE):
+                    digest.update(piece)
+                    sink.write(piece)
+                    size += len(piece)
             said = reader.stderr.read().decode(errors="replace")
             code = reader.wait()
         finally:
@@ -219,34 +223,37 @@ class Restic:
 
     def check(self, *, data: str = "") -> None:
         """Check structure and, of a part such as ``1/7`` or ``100%``, every byte."""
-        self._run("check", *([f"--read-data-subset={data}"] if data else []), limit=4 * 3600)
+        self._run("check", *([f"--read-data-subset={data}"] if data else []), limit=4 * 3600, paced=True)
 
     def forget(self, snapshots: Iterable[str], *, prune: bool = False) -> None:
         """Remove snapshots."""
         ids = list(snapshots)
         if ids:
-            self._run("forget", *(["--prune", "--max-unused", "5%"] if prune else []), *ids, limit=4 * 3600)
+            self._run(
+                "forget", *(["--prune", "--max-unused", "5%"] if prune else []), *ids, limit=4 * 3600, paced=prune
+            )
 
     def prune(self) -> None:
         """Remove data that no snapshot needs."""
-        self._run("prune", "--max-unused", "5%", limit=4 * 3600)
+        self._run("prune", "--max-unused", "5%", limit=4 * 3600, paced=True)
 
     def _words(self, *words: str) -> list[str]:
         where = ["--repo", self.place, "--password-file", self.key] if self.place else []
         return ["restic", *([] if "--json" in words else ["--quiet"]), *where, *self.options, *words]
 
-    def _run(self, *words: str, limit: float = 900, other: "Restic | None" = None) -> str:
+    def _run(self, *words: str, limit: float = 900, other: "Restic | None" = None, paced: bool = False) -> str:
         options, environment = (other.options, other.environment) if other else ((), {})
         both = {**environment, **self.environment}
         call = [*self._words(*words), *options]
+        pace = self.pace if paced else FULL
         try:
-            return process.run(call, limit=limit, environment=both)
+            return process.run(call, limit=limit, environment=both, pace=pace)
         except Failed as error:
             if not self.own or "already locked" not in f"{error.message}{error.details}":
                 raise
         # As in ``ensure``: one that was killed left its lock.
         process.run(self._words("unlock", "--remove-all"), environment=both)
-        return process.run(call, limit=limit, environment=both)
+        return process.run(call, limit=limit, environment=both, pace=pace)
 
 
 def _tags(tags: Iterable[str]) -> str:

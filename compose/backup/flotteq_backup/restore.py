@@ -122,7 +122,8 @@ class Beside:
             say.step("compare with the manifest") as note,
             postgres.Session(settings, self.target, limit=settings.limit) as session,
         ):
-            session.ask("analyze")
+            if not self.trial:
+                session.ask("analyze")
             found = postgres.contents(session, self.one["facts"].get("hashed", postgres.BY_TEXT))
             wrong = postgres.differences(self.one["facts"], found)
             if wrong:

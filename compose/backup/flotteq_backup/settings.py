@@ -29,6 +29,7 @@ class Settings:
         stall, limit: seconds.
         jobs: connections of a restore; more than one need the dump as a file.
         workers: parallel workers of a query in the live database.
+        duty: share of the time in which a backup works.
         data: where the server's disk can be seen, when a database is restored on it.
         keep: how many last, daily, weekly, monthly, yearly sets.
     """
@@ -43,6 +44,7 @@ class Settings:
     limit: float = 4 * 3600
     jobs: int = 1
     workers: int = 0
+    duty: float = 1.0
     keep: tuple[int, ...] = (3, 7, 5, 12, 2)
     secrets: Path = SECRETS
     state: Path = STATE
@@ -63,6 +65,7 @@ class Settings:
             limit=number["limit"],
             jobs=int(number["jobs"]),
             workers=int(number["workers"]),
+            duty=number["duty"],
             keep=tuple(int(one) for one in variables.get("BACKUP_KEEP", "3 7 5 12 2").split()),
         )
 
@@ -80,7 +83,7 @@ class Settings:
         return {key: found[key] for key in ("id", "version", "images", "migrations") if key in found}
 
 
-_NUMBERS = {"floor": 512, "stall": 120, "limit": 4 * 3600, "jobs": 1, "workers": 0}
+_NUMBERS = {"floor": 512, "stall": 120, "limit": 4 * 3600, "jobs": 1, "workers": 0, "duty": 1}
 
 
 def give_credentials(settings: Settings) -> None:

@@ -76,6 +76,7 @@ def backup_variables(settings: Settings) -> dict[str, str]:
         "BACKUP_LIMIT": str(backup.timeout),
         "BACKUP_JOBS": str(backup.jobs),
         "BACKUP_WORKERS": str(backup.workers),
+        "BACKUP_DUTY": f"{backup.duty:g}",
         "BACKUP_KEEP": " ".join(str(number) for number in backup.keep),
     }
 

@@ -144,12 +144,15 @@ def fetch(site: Site, name: str, wanted: str, variables: Mapping[str, str]) -> d
     return found
 
 
-def verify(site: Site, name: str, wanted: str, variables: Mapping[str, str]) -> dict[str, Any]:
+def verify(
+    site: Site, name: str, wanted: str, variables: Mapping[str, str], *, full_speed: bool = False
+) -> dict[str, Any]:
     """Read a set back from another repository to its last byte; return its id and parts.
 
     Args:
         name: of the copy.
         wanted: an id of the host's own sets, the beginning of one, or ``latest``.
+        full_speed: without the pauses of ``backup.duty``.
 
     Raises:
         FlotteqError: it is not there (2), it could not be reached (1), or it is damaged (5).
@@ -157,6 +160,6 @@ def verify(site: Site, name: str, wanted: str, variables: Mapping[str, str]) -> 
     names = named(site, name)
     with locked(site, holder(f"backup.verify {wanted} --copy {name}", variables)) as keeper:
         there = elsewhere(site, names)
-        found = run_job(site, ["verify", wanted, *there.words], volumes=there.volumes)
+        found = run_job(site, ["verify", wanted, *there.words], volumes=there.volumes, full_speed=full_speed)
         keeper.write("backup.verify", id=found["id"], source=name)
     return found

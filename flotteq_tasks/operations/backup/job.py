@@ -15,6 +15,8 @@ from flotteq_tasks.operations.context import Site
 KEPT_LINES = 20
 # The container may need a while to end behind its own limit.
 GRACE = 300
+# A variable and not an argument: an older image does not know it, and works without pauses anyway.
+FULL_SPEED = {"BACKUP_DUTY": "1"}
 
 
 @dataclass
@@ -56,10 +58,12 @@ def job_command(
     capabilities: Iterable[str] = (),
     volumes: Iterable[str] = (),
     name: str = "",
+    full_speed: bool = False,
 ) -> Command:
     """The command line on the host: a container of a fixed name, so that a leftover is found and removed.
 
     Args:
+        full_speed: without the pauses of ``backup.duty``.
         name: its end, for one that runs beside another.
     """
     service = site.settings.backup.service
@@ -71,7 +75,10 @@ def job_command(
     name = f"{site.settings.project.name}{name or f'-{service}'}"
     metrics = site.settings.backup.metrics
     volumes = [*volumes, *([f"{metrics}:/metrics"] if metrics else [])]
-    run = site.engine.containers.run(service, words, name=name, capabilities=capabilities, volumes=volumes)
+    run = site.engine.containers.run(
+        service, words, name=name, capabilities=capabilities, volumes=volumes,
+        variables=FULL_SPEED if full_speed else {},
+    )  # fmt: skip
     return rollout.alone(name, run)
 
 
@@ -81,15 +88,19 @@ def run_job(
     *,
     capabilities: Iterable[str] = (),
     volumes: Iterable[str] = (),
+    full_speed: bool = False,
 ) -> dict[str, Any]:
     """Run one command of the container's program; its steps are reported. Return its result.
+
+    Args:
+        full_speed: as of ``job_command``.
 
     Raises:
         FlotteqError: it failed; the exit code is the program's own.
         HostUnreachable: it ended without a result.
     """
     heard = _Heard(site.report)
-    command = job_command(site, words, capabilities=capabilities, volumes=volumes)
+    command = job_command(site, words, capabilities=capabilities, volumes=volumes, full_speed=full_speed)
     done = site.host.follow(command, heard.line, timeout=limit(site))
     return _result(site, heard, done.code)
 

@@ -90,11 +90,14 @@ def checked(site: Site, *, now: datetime | None = None) -> Checked | None:
     return Checked(found.problem(known, present), stored, found.lag, reach)
 
 
-def take(site: Site, variables: Mapping[str, str], *, without_escrow: bool = False) -> BackupSet:
+def take(
+    site: Site, variables: Mapping[str, str], *, without_escrow: bool = False, full_speed: bool = False
+) -> BackupSet:
     """Take a base backup, read it back, and store the log that leads on from it; return its set.
 
     Args:
         without_escrow: take the first set although only this host could read it.
+        full_speed: without the pauses of ``backup.duty``.
 
     Raises:
         UsageError: point-in-time recovery is off.
@@ -104,7 +107,7 @@ def take(site: Site, variables: Mapping[str, str], *, without_escrow: bool = Fal
     with locked(site, holder("backup.base", variables)) as keeper:
         escrow.require(site, variables, first=is_first(site), without=without_escrow)
         there = elsewhere(site)
-        found = run_job(site, ["base", *there.words], volumes=there.volumes)
+        found = run_job(site, ["base", *there.words], volumes=there.volumes, full_speed=full_speed)
         keeper.write("backup", id=found["id"], parts=sorted(found["parts"]), verified=found["verified"])
     return next(one for one in sets(site) if one.id == found["id"])
 

@@ -20,7 +20,13 @@ _DATA = "/var/lib/postgresql/data"
 
 
 def take(
-    site: Site, parts: Iterable[str], what: str, variables: Mapping[str, str], *, without_escrow: bool = False
+    site: Site,
+    parts: Iterable[str],
+    what: str,
+    variables: Mapping[str, str],
+    *,
+    without_escrow: bool = False,
+    full_speed: bool = False,
 ) -> BackupSet:
     """Take one set and read it back; return it.
 
@@ -28,6 +34,7 @@ def take(
         parts: db, uploads, certs.
         what: the task, for lock and journal.
         without_escrow: take the first one although only this host could read it.
+        full_speed: without the pauses of ``backup.duty``.
 
     Raises:
         PreflightFailed: it would be the first one, and no escrow kit was written.
@@ -35,18 +42,21 @@ def take(
     """
     with locked(site, holder(what, variables)) as keeper:
         escrow.require(site, variables, first=is_first(site), without=without_escrow)
-        return take_locked(site, keeper, parts, reason="manual")
+        return take_locked(site, keeper, parts, reason="manual", full_speed=full_speed)
 
 
-def take_locked(site: Site, keeper: Keeper, parts: Iterable[str], *, reason: str, keep_days: int = 0) -> BackupSet:
+def take_locked(
+    site: Site, keeper: Keeper, parts: Iterable[str], *, reason: str, keep_days: int = 0, full_speed: bool = True
+) -> BackupSet:
     """Take one set under a lock that the caller holds.
 
     Args:
         reason: why; ``backup.list`` shows it.
         keep_days: retention leaves it alone for so long.
+        full_speed: without the pauses of ``backup.duty``: somebody waits for it.
     """
     prepare(site)
-    found = run_job(site, ["run", "--reason", reason, f"--keep-days={keep_days}", *parts])
+    found = run_job(site, ["run", "--reason", reason, f"--keep-days={keep_days}", *parts], full_speed=full_speed)
     keeper.write("backup", id=found["id"], parts=sorted(found["parts"]), verified=found["verified"])
     return next(one for one in sets(site) if one.id == found["id"])
 
@@ -96,12 +106,15 @@ def _source(site: Site, service: str, target: str) -> str:
     return str(volumes[source]["name"] if source in volumes else source)
 
 
-def verify(site: Site, name: str, data: str, variables: Mapping[str, str]) -> dict[str, Any]:
+def verify(
+    site: Site, name: str, data: str, variables: Mapping[str, str], *, full_speed: bool = False
+) -> dict[str, Any]:
     """Read a set back to its last byte and check the repository; return its id and parts.
 
     Args:
         name: an id, its beginning, or ``latest``.
         data: how much of all data is read as well, such as ``1/7`` or ``100%``.
+        full_speed: without the pauses of ``backup.duty``.
 
     Raises:
         FlotteqError: it is damaged (5), or there is no such set (2).
@@ -110,7 +123,7 @@ def verify(site: Site, name: str, data: str, variables: Mapping[str, str]) -> di
     share_of_data("--data", data)
     with locked(site, holder(f"backup.verify {name}", variables)) as keeper:
         prepare(site)
-        found = run_job(site, ["verify", name, *([f"--data={data}"] if data else [])])
+        found = run_job(site, ["verify", name, *([f"--data={data}"] if data else [])], full_speed=full_speed)
         keeper.write("backup.verify", id=found["id"])
     return found
 

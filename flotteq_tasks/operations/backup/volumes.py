@@ -85,7 +85,7 @@ def take(site: Site, volume: Volume, variables: Mapping[str, str], *, stop: bool
         repair(site, keeper)
         prepare(site)
         with _stopped(site, volume if stop else None):
-            found = _take(site, volume, "manual")
+            found = _take(site, volume, "manual", full_speed=stop)
         keeper.write("backup", id=found["id"], parts=[volume.part], verified=found["verified"])
     return next(one for one in sets(site) if one.id == found["id"])
 
@@ -173,7 +173,7 @@ class _Restore:
             return
         days = self.site.settings.backup.keep_pre_deploy_days
         reason = f"pre-restore of {self.set.id}" if self.set else "pre-restore"
-        note.text = _take(self.site, self.volume, reason, days)["id"]
+        note.text = _take(self.site, self.volume, reason, days, full_speed=True)["id"]
 
     def exchange(self, note: StepNote) -> None:
         """Restore beside, compare, exchange; or exchange with the former files."""
@@ -235,6 +235,6 @@ def _start(site: Site, volume: Volume) -> None:
     site.engine.wait_healthy(started, limit=site.settings.deploy.health_timeout)
 
 
-def _take(site: Site, volume: Volume, reason: str, keep_days: int = 0) -> dict[str, Any]:
+def _take(site: Site, volume: Volume, reason: str, keep_days: int = 0, *, full_speed: bool) -> dict[str, Any]:
     words = ["run-volume", volume.part, "--reason", reason, f"--keep-days={keep_days}"]
-    return run_job(site, words, volumes=[f"{volume.full}:/src/volume:ro"])
+    return run_job(site, words, volumes=[f"{volume.full}:/src/volume:ro"], full_speed=full_speed)

@@ -355,6 +355,33 @@ def trial_no_change_of_a_value_has_the_same_checksum() -> None:
     sql("drop table v; drop type mood", "large")
 
 
+def trial_rows_that_are_read_by_pieces_have_the_same_checksum() -> None:
+    """Also where a table has grown since its size was asked for, and where it has blocks without a row."""
+    from flotteq_backup import postgres
+    from flotteq_backup.pace import Pace
+    from flotteq_backup.settings import Settings
+
+    sql("create table p as select n, repeat('x', 200) from generate_series(1, 20000) n", "large")
+    sql("delete from p where n between 4000 and 12000", "large")
+    with postgres.Session(Settings(user="postgres", server=str(LIVE)), "large") as session:
+        asked: list[str] = []
+        ask = session.ask
+        session.ask = lambda statement: asked.append(statement) or ask(statement)  # type: ignore[method-assign, func-returns-value]
+        whole = postgres.contents(session)["tables"]
+        pieces = postgres.contents(session, postgres.BY_COLUMN, Pace(0.5))["tables"]
+        explained = session.ask("explain select 1 from only p where ctid >= '(16,0)' and ctid < '(32,0)'")
+    sql("drop table p", "large")
+    assert (pieces, pieces["public.p"][0]) == (whole, 11_999)
+    assert len([one for one in asked if "from only public.p t where ctid" in one]) > 3
+    assert "Tid Range Scan" in explained[0], explained
+
+
+def trial_a_backup_with_pauses_is_restored() -> None:
+    taken = run("run", "db", PGDATABASE="large", BACKUP_DUTY="0.25").ok()
+    run("verify", taken["id"], BACKUP_DUTY="0.25").ok()
+    run("drill", taken["id"], PGDATABASE="large").ok()
+
+
 def trial_a_database_server_whose_disk_fills_up_during_a_restore() -> None:
     """It is stopped before Postgres cannot write its log any more, which would end it for everybody."""
     taken, started = run("run", "db", PGDATABASE="large").ok()["id"], sql("select pg_postmaster_start_time()")

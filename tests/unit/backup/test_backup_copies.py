@@ -14,6 +14,7 @@ from flotteq_backup import copies
 from flotteq_backup.copies import Copy
 from flotteq_backup.errors import Failed, Unknown
 from flotteq_backup.ledger import Ledger
+from flotteq_backup.pace import FULL, Pace
 from flotteq_backup.restic import Restic
 
 SFTP = Copy("offsite", "sftp:me@host:/flotteq", ssh_key="key", host_key="ssh-ed25519 AAAA")
@@ -26,6 +27,7 @@ class Away:
     known: list[dict[str, Any]] = field(default_factory=list)
     calls: list[list[str]] = field(default_factory=list)
     broken: str = ""
+    pace: Pace = FULL
 
     def ensure(self, like: object = None) -> bool:
         if self.broken:
@@ -127,7 +129,7 @@ def test_a_copy_that_is_not_whole_is_not_noted(tmp_path: Path) -> None:
 
 def test_one_that_fails_does_not_keep_the_others_from_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = {"first": Away(broken="no answer"), "second": Away()}
-    monkeypatch.setattr(Copy, "open", lambda self, host: places[self.name])
+    monkeypatch.setattr(Copy, "open", lambda self, host, **_: places[self.name])
     both = [dataclasses.replace(SFTP, name=name) for name in places]
     with pytest.raises(Failed, match="the copy first failed: no answer") as caught:
         copies.send_all(copies.Settings(), stored("a"), known(tmp_path, "a"), both)  # type: ignore[arg-type]

@@ -34,6 +34,10 @@ BASE = (
             COMPOSE.run("core", ["migrate"], name="once", entrypoint="/opt/with secrets"),
             "run --rm --no-deps --no-TTY --quiet-pull --name once --entrypoint '/opt/with secrets' core migrate",
         ),
+        (
+            COMPOSE.run("core", [], name="once", capabilities=["CHOWN"], volumes=["a:/b"], variables={"PACE": "1"}),
+            "run --rm --no-deps --no-TTY --quiet-pull --name once --cap-add=CHOWN --volume=a:/b --env=PACE=1 core",
+        ),
         (COMPOSE.exec("core", ["sh"], tty=True, user="node"), "exec --user node core sh"),
         (COMPOSE.logs([], follow=False, lines=None), "logs --no-color"),
         (

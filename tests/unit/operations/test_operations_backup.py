@@ -47,6 +47,12 @@ def test_progress_is_reported_and_the_result_returned() -> None:
     assert "run --rm --no-deps --no-TTY --quiet-pull --name fleet-backup backup run db" in command
 
 
+def test_full_speed_is_a_variable_of_the_container() -> None:
+    where, host, _ = site('@@ok {"id": "a"}')
+    run_job(where, ["run", "db"], full_speed=True)
+    assert "--env=BACKUP_DUTY=1 backup run db" in host.transcript[0]
+
+
 def test_a_failure_keeps_its_words_and_its_exit_code() -> None:
     failed = {"message": "pg_dump ended with exit code 1", "hint": "look", "details": "x"}
     where, _, events = site("@@step db", f"@@failed {json.dumps(failed)}", code=5)

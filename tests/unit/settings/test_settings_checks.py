@@ -47,6 +47,8 @@ from flotteq_tasks.settings.checks import check
         ("[secrets]", "[server]\nopen_udp = [0]\n[secrets]", "server.open_udp: 0 is no port: 1 to 65535"),
         ("[secrets]", "[server]\nssh_port = -1\n[secrets]", "server.ssh_port: -1 is no port: 1 to 65535, or 0 for host.port"),
         ("[secrets]", "[server]\nconfirm = 5\n[secrets]", "server.confirm: 5 is less than 10: a login needs some seconds"),
+        ("[secrets]", "[backup]\nduty = 0\n[secrets]", "backup.duty: 0.0 is less than 0.01"),
+        ("[secrets]", "[backup]\nduty = 1.5\n[secrets]", "backup.duty: 1.5 is more than 1"),
         ("[secrets]", "[server]\nssh_rate = 0\n[secrets]", "server.ssh_rate: 0 is less than 1"),
         ("[secrets]", '[server]\ntrusted_interfaces = ["wg0; accept"]\n[secrets]', 'server.trusted_interfaces: "wg0; accept" is no name of a network interface: ip -brief link'),
         ("[secrets]", '[server]\ndocker_fingerprint = "abc"\n[secrets]', "server.docker_fingerprint: is no fingerprint: 40 of 0-9 and A-F, without spaces"),
