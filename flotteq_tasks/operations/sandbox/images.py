@@ -100,11 +100,16 @@ def ensure_graders(docker: Docker, root: Path, state: Path, report: Report) -> s
 def remove_images(docker: Docker, registries: Sequence[str], report: Report) -> None:
     """Remove the images that were built for sandboxes or tagged for these registries; official ones stay."""
     prefixes = [recipes.REPOSITORY, *registries, *(f"{registry}/*" for registry in registries)]
-    filters = (f"--filter=reference={prefix}/*" for prefix in prefixes)
-    found = docker.run("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", filters).out.split()
-    if found:
-        report(f"removing {len(found)} images")
-        docker.run("image", "rm", "--force", found, timeout=300)
+    filters = [f"--filter=reference={prefix}/*" for prefix in prefixes]
+    listing = ("image", "ls", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}", filters)
+    # An image whose tag went to a newer one is known by its digest alone; the last tag takes the digest with it.
+    for tagged in (True, False):
+        found = [line.split(" ") for line in docker.run(*listing).out.splitlines()]
+        wanted = {f"{name}:{tag}" if tagged else f"{name}@{digest}" for name, tag, digest in found}
+        wanted = {one for one in wanted if "<none>" not in one}
+        if wanted:
+            report(f"removing {len(wanted)} images{'' if tagged else ' without a tag'}")
+            docker.run("image", "rm", "--force", sorted(wanted), timeout=300)
 
 
 class _Builder:

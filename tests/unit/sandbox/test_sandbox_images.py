@@ -103,9 +103,15 @@ def test_where_it_does_not_the_stand_ins_are_built(
 
 def test_purging_takes_what_was_built_and_what_was_pushed() -> None:
     listing = (
-        "docker image ls --format '{{.Repository}}:{{.Tag}}' '--filter=reference=flotteq-sandbox/*' "
+        "docker image ls --digests --format '{{.Repository}} {{.Tag}} {{.Digest}}' "
+        "'--filter=reference=flotteq-sandbox/*' "
         "'--filter=reference=127.0.0.1:5555/*' '--filter=reference=127.0.0.1:5555/*/*'"
     )
-    host = FakeHost({listing: "flotteq-sandbox/host:1\n127.0.0.1:5555/flotteq/api:v1\n", "docker image rm *": ""})
+    newer = "127.0.0.1:5555/flotteq/api v1 sha256:2\n"
+    older = "127.0.0.1:5555/flotteq/api <none> sha256:1\n"
+    host = FakeHost({listing: [f"flotteq-sandbox/host 1 <none>\n{older}{newer}", older], "docker image rm *": ""})
     images.remove_images(Docker(host), ["127.0.0.1:5555"], lambda _: None)
-    assert host.transcript[1:] == ["docker image rm --force flotteq-sandbox/host:1 127.0.0.1:5555/flotteq/api:v1"]
+    assert [one for one in host.transcript if " rm " in one] == [
+        "docker image rm --force 127.0.0.1:5555/flotteq/api:v1 flotteq-sandbox/host:1",
+        "docker image rm --force 127.0.0.1:5555/flotteq/api@sha256:1",
+    ]
