@@ -16,9 +16,9 @@ keep() {
     # Their age counts from now: until now they were live.
     find "$next" -type f -exec touch {} +
     chmod -R u+rwX,go+rX "$next"
-    (cd "$next" && find . -type f) | while IFS= read -r file; do
-      mkdir -p "$(dirname "$kept/$file")"
-      mv -f "$next/$file" "$kept/$file"
+    (cd "$next" && find . -type d) | while IFS= read -r part; do
+      mkdir -p "$kept/$part"
+      find "$next/$part" -mindepth 1 -maxdepth 1 -type f -exec mv -f -t "$kept/$part" {} +
     done
     echo "kept $service $(find "$kept" -type f | wc -l)"
   else

@@ -31,7 +31,7 @@ kill -HUP "$master"
 end=$(($(date +%s) + taken))
 until answer=$(ask); [ "$answer" = "$wanted" ]; do
   [ "$(date +%s)" -lt "$end" ] || { echo "nginx answers '$answer' instead of '$wanted'" >&2; exit 11; }
-  sleep 0.1
+  sleep 0.03
 done
 echo "$wanted" "$(echo "$old" | tr "\\n" " ")"
 """

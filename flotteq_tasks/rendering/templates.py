@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,10 +52,16 @@ def pattern(value: object) -> str:
 
 def environment(search: Sequence[Path]) -> "Environment":
     """Return the environment for templates below ``search``; the first folder that has one wins."""
+    return _environment(tuple(str(path) for path in search))
+
+
+@cache
+def _environment(search: tuple[str, ...]) -> "Environment":
+    """A deploy renders three times; the templates are compiled once."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     env = Environment(
-        loader=FileSystemLoader([str(path) for path in search]),
+        loader=FileSystemLoader(search),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
