@@ -44,10 +44,13 @@ directory=$1 table=$2 answers=$3 old=$4 new=$5 hold=$6 grace=$7 within=$8; shift
 mkdir -p "$directory/state"
 exec 9>"$directory/state/edge.swap"
 flock -w 90 9
-runs() { [ "$(docker inspect --format '{{.State.Running}}' "$1" 2>/dev/null)" = true ]; }
+# The engine may never answer for a container that the kernel kills again and again. A signal that is ignored here is
+# ignored by docker, too: it is killed.
+engine() { limit=$1; shift; timeout --kill-after=1 "$limit" docker "$@" 9>&-; }
+runs() { [ "$(engine 10 inspect --format '{{.State.Running}}' "$1" 2>/dev/null)" = true ]; }
 if runs "$new" && ! runs "$old"; then exit 0; fi
 now() { date +%s%N | cut -c1-13; }
-ports=$(docker inspect --format '{{range .HostConfig.PortBindings}}{{range .}}{{.HostPort}} {{end}}{{end}}' "$new")
+ports=$(engine 10 inspect --format '{{range .HostConfig.PortBindings}}{{range .}}{{.HostPort}} {{end}}{{end}}' "$new")
 held() {
   [ "$hold" != 0 ] || return 0
   members=
@@ -66,7 +69,7 @@ RULES
 }
 released() { [ "$hold" = 0 ] || nft delete table inet "$table"; }
 # An engine that starts again would start both, and only one of them gets the ports.
-down() { docker update --restart no "$2" >/dev/null; docker stop --time "$1" "$2" >/dev/null; }
+down() { engine 10 update --restart no "$2" >/dev/null; engine $(($1 + 15)) stop --time "$1" "$2" >/dev/null; }
 # Connections that were accepted by the kernel but not yet by nginx, or are half-way there, would be reset.
 settled() {
   for _ in 1 2 3 4 5 6 7 8 9 10; do
@@ -76,12 +79,13 @@ settled() {
   done
 }
 up() {
-  docker update --restart always "$1" >/dev/null
-  docker start "$1" >/dev/null
+  engine 10 update --restart always "$1" >/dev/null
+  engine 20 start "$1" >/dev/null
   container=$1; shift
-  said=$(docker exec "$container" sh -c "$answers" flotteq "$within" "$@" 2>&1) || { echo "$said"; return 1; }
+  said=$(engine $((within + 5)) exec "$container" sh -c "$answers" flotteq "$within" "$@" 2>&1) ||
+    { echo "$said"; return 1; }
 }
-pid=$(docker inspect --format '{{.State.Pid}}' "$old")
+pid=$(engine 10 inspect --format '{{.State.Pid}}' "$old")
 begun=$(now)
 held
 if [ "$pid" != 0 ]; then
@@ -95,7 +99,7 @@ if up "$new" "$@"; then
   echo "swapped $((stopped - begun)) $((ended - begun))"
   exit 0
 fi
-docker logs --tail 20 "$new" 2>&1 || true
+engine 5 logs --tail 20 "$new" 2>&1 || true
 down 2 "$new" 2>/dev/null || true
 if up "$old" "$@"; then code=20; else code=21; fi
 released

@@ -28,7 +28,8 @@ case $1 in
   update) echo "$3" >"$last.restart" ;;
   stop) echo "stop $last" >>calls; rm -f "$last.running" ;;
   start) echo "start $last" >>calls; : >"$last.running" ;;
-  exec) echo "ask $2" >>calls; [ ! -e "$2.mute" ] || {{ echo 'https://app.x/: 502'; exit 1; }} ;;
+  exec) echo "ask $2" >>calls; [ ! -e "$2.hang" ] || exec sleep 600
+    [ ! -e "$2.mute" ] || {{ echo 'https://app.x/: 502'; exit 1; }} ;;
   logs) echo 'emerg: no such directive' ;;
 esac
 """
@@ -66,8 +67,9 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _swap(host: Path, *, hold: int = 30) -> tuple[CompletedProcess[str], list[str]]:
-    command = edge_swap.swap(str(host), "old", "new", {"app.x": "/", "api.x": "/up"}, hold=hold, grace=10, within=15)
+def _swap(host: Path, *, hold: int = 30, within: int = 15) -> tuple[CompletedProcess[str], list[str]]:
+    checks = {"app.x": "/", "api.x": "/up"}
+    command = edge_swap.swap(str(host), "old", "new", checks, hold=hold, grace=10, within=within)
     done = execute(command, path=host / "bin")
     calls = host / "calls"
     return done, calls.read_text().splitlines() if calls.exists() else []
@@ -97,6 +99,13 @@ def test_a_new_one_that_does_not_answer_is_taken_back(host: Path) -> None:
     assert done.returncode == edge_swap.BACK
     assert calls == ["hold", "stop old", "start new", "ask new", "stop new", "start old", "ask old", "release"]
     assert "https://app.x/: 502" in done.stdout and "emerg: no such directive" in done.stdout
+
+
+def test_an_engine_that_never_answers_for_the_new_one_is_not_waited_for(host: Path) -> None:
+    (host / "new.hang").touch()
+    done, calls = _swap(host, within=1)
+    assert done.returncode == edge_swap.BACK, done.stderr
+    assert calls[3:] == ["ask new", "stop new", "start old", "ask old", "release"]
 
 
 def test_when_neither_answers_the_code_says_so_and_nobody_waits(host: Path) -> None:
