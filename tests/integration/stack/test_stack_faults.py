@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.stack import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.stack
 
 FILES = {name: Path(__file__).with_name(name).read_text() for name in ("fault_bench.py", "fault_trials.py")}
 TRIALS = re.findall(r"^def (trial_\w+)", FILES["fault_trials.py"], re.M)
