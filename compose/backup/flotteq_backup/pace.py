@@ -34,8 +34,10 @@ class Pace:
 
     def rest(self, worked: float) -> None:
         """Pause for as long as belongs to so many seconds of work."""
-        if not self.full:
-            time.sleep(worked * (1 - self.duty) / self.duty)
+        time.sleep(self._pause_after(worked))
+
+    def _pause_after(self, worked: float) -> float:
+        return worked * (1 - self.duty) / self.duty
 
     @contextmanager
     def of(self, *programs: "subprocess.Popen[bytes]") -> Iterator[None]:
@@ -60,7 +62,7 @@ class Pace:
         over.wait(GRACE)
         while not over.wait(BURST):
             _signal(programs, signal.SIGSTOP)
-            over.wait(BURST * (1 - self.duty) / self.duty)
+            over.wait(self._pause_after(BURST))
             # Also at the end: what is stopped does not hear that it is interrupted.
             _signal(programs, signal.SIGCONT)
 

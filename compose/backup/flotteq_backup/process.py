@@ -38,8 +38,8 @@ def run(
     code, out, err = finish(words, limit=limit, text=text, environment=environment, watch=watch, pace=pace)
     if code not in good:
         # pg_amcheck says what it found on its standard output.
-        raise failed(words[0], code, err.strip() or out)
-    return out
+        raise failed(words[0], code, (err.strip() or out).decode(errors="replace"))
+    return out.decode()
 
 
 def finish(
@@ -50,7 +50,7 @@ def finish(
     environment: Mapping[str, str] | None = None,
     watch: Callable[[], None] | None = None,
     pace: Pace = FULL,
-) -> tuple[int, str, str]:
+) -> tuple[int, bytes, bytes]:
     """Run a program to its end and return its exit code, its standard output and its standard error.
 
     Args:
@@ -69,7 +69,7 @@ def finish(
     )  # fmt: skip
     with pace.of(process):
         out, err = _wait(process, words[0], limit, text, watch)
-    return process.returncode, out.decode(errors="replace"), err.decode(errors="replace")
+    return process.returncode, out, err
 
 
 def _wait(

@@ -131,15 +131,15 @@ class Restic:
         )
         code, out, err = process.finish(words, limit=4 * 3600, pace=self.pace)
         if code not in (0, INCOMPLETE):
-            raise process.failed("restic", code, err)
-        found = _summary(out)
+            raise process.failed("restic", code, err.decode(errors="replace"))
+        found = _summary(out.decode())
         return Saved(
             found["snapshot_id"],
             int(found["total_bytes_processed"]),
             int(found["total_files_processed"]),
             _added(found),
             complete=code == 0,
-            unread=_unread(err),
+            unread=_unread(err.decode()),
         )
 
     def hash_of(self, snapshot: str, path: str, *, archive: bool = False, limit: float = 4 * 3600) -> tuple[str, int]:
