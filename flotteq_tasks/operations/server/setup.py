@@ -28,6 +28,7 @@ from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import Keeper, locked
 from flotteq_tasks.operations.server import facts as looking
 from flotteq_tasks.operations.server.items import Item, State, items
+from flotteq_tasks.operations.verification import verify_domains
 from flotteq_tasks.operations.wait import wait_until
 
 ROOT = "root"
@@ -35,6 +36,8 @@ ROOT = "root"
 _LOOK_LIMIT = 120
 # Seconds that the host's timer may be late.
 _LATE = 20
+# Items that restart an engine which is at work.
+_RESTARTING = ("daemon", "engine")
 
 Login = Callable[[], Host]
 
@@ -113,6 +116,7 @@ def setup_server(site: Site, variables: Mapping[str, str], *, login: str, second
         PreflightFailed, AccessDenied: refused; nothing was changed.
         PutBack: after a change nobody could log in, and it was taken back.
         NotPutBack: nor could anybody after that.
+        Unhealthy: something is not as it must be afterwards, or a name that answered before does not any more.
         FlotteqError: an item could not be made; those before it stay.
     """
     settings, host = site.settings, site.host
@@ -126,10 +130,11 @@ def setup_server(site: Site, variables: Mapping[str, str], *, login: str, second
         return Prepared(host.name)
     with locked(site, holder("server.setup", variables)) as keeper, interruption.deferred():
         run = _Setup(site, keeper, second or (lambda: make_host(settings, variables)))
+        served = _serving(settings) if facts.engine and not drift.isdisjoint(_RESTARTING) else frozenset()
         for item in wanted:
             if item.name in drift:
                 run.make(item)
-        run.verify(wanted)
+        run.verify(wanted, served)
         keeper.write("server.setup", changed=sorted(drift))
     changed = tuple(item.name for item in wanted if item.name in drift)
     return Prepared(host.name, changed, tuple(_notes(settings, facts, changed)))
@@ -150,8 +155,10 @@ class _Setup:
                 self._plain(item)
                 note.text = item.what
 
-    def verify(self, wanted: Sequence[Item]) -> None:
-        """Look again.
+    def verify(self, wanted: Sequence[Item], served: frozenset[str]) -> None:
+        """Look again, and wait for the services whose public names answered before the engine was restarted.
+
+        Its DNS comes back a moment after it: until then the edge may not find a container.
 
         Raises:
             Unhealthy: something is still not as it must be.
@@ -164,7 +171,8 @@ class _Setup:
                     f"{self.host.name}: still not as it must be: {', '.join(state.name for state in left)}",
                     hint="inv server.check", details="\n".join(lines),
                 )  # fmt: skip
-            note.text = f"{len(wanted)} items"
+            _await(self.site.settings, served)
+            note.text = f"{len(wanted)} items" + (f", {len(served)} domains answer" if served else "")
 
     def _plain(self, item: Item) -> None:
         files = _files(item)
@@ -270,6 +278,29 @@ class _Setup:
             raise error
         raise PutBack(
             f"{error.message}; {item.name} was put back", hint="look at [server] and the project's own server/ files"
+        ) from error
+
+
+def _serving(settings: Settings) -> frozenset[str]:
+    """The services whose public names answer as they must, whatever their certificates."""
+    return frozenset(one.service for one in verify_domains(settings, verify=()) if not one.problem)
+
+
+def _await(settings: Settings, served: frozenset[str]) -> None:
+    missing = served
+
+    def all_answer() -> bool | None:
+        nonlocal missing
+        missing = served - _serving(settings)
+        return True if not missing else None
+
+    try:
+        if served:
+            wait_until(all_answer, timeout=settings.deploy.health_timeout, what="the public names")
+    except FlotteqError as error:
+        names = ", ".join(f"https://{settings.domain(one)}" for one in sorted(missing))
+        raise Unhealthy(
+            f"{error.message}: answered before Docker was restarted and does not now: {names}", hint="inv status"
         ) from error
 
 

@@ -24,10 +24,11 @@ from flotteq_tasks.model.errors import (
 )
 from flotteq_tasks.model.events import StepStarted, Warned
 from flotteq_tasks.model.server import ServerFacts, ServerSettings
-from flotteq_tasks.model.stack import HostSettings
+from flotteq_tasks.model.stack import DeploySettings, HostSettings
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.server import check_server, plan_server, setup
 from flotteq_tasks.operations.server.items import items
+from flotteq_tasks.operations.verification import Answer
 
 SETTINGS = replace(fleet(host=HostSettings(address="fleet.example", user="deploy")), server=ServerSettings(confirm=10))
 FACTS = """
@@ -205,6 +206,44 @@ def test_a_repository_with_another_key_names_it_and_the_setting(monkeypatch: pyt
 def test_what_is_still_wrong_afterwards_is_an_error() -> None:
     with pytest.raises(Unhealthy, match="still not as it must be: user"):
         World("user", stubborn=True).setup()
+
+
+class Names:
+    """What the public names answer, one round after the other; the last one stays."""
+
+    def __init__(self, *rounds: tuple[str, str]) -> None:
+        self.rounds = list(rounds)
+
+    def __call__(self, *_: object, **__: object) -> list[Answer]:
+        api, app = self.rounds.pop(0) if len(self.rounds) > 1 else self.rounds[0]
+        return [Answer("core", "api", 502, 0.1, api), Answer("web-app", "app", 200, 0.1, app)]
+
+
+@pytest.mark.parametrize("item", ["daemon", "engine"])
+def test_after_a_restart_of_the_engine_the_names_that_answered_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch, item: str
+) -> None:
+    monkeypatch.setitem(globals(), "FACTS", f"{FACTS}@@ engine\ndocker.io\n")
+    names = Names(("", ""), ("502", ""), ("", ""))
+    monkeypatch.setattr(setup, "verify_domains", names)
+    World(item).setup()
+    assert names.rounds == [("", "")]
+
+
+def test_a_name_that_does_not_come_back_after_a_restart_of_the_engine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "FACTS", f"{FACTS}@@ engine\ndocker.io\n")
+    monkeypatch.setitem(globals(), "SETTINGS", replace(SETTINGS, deploy=DeploySettings(health_timeout=0)))
+    monkeypatch.setattr(setup, "verify_domains", Names(("", "503"), ("502", "503")))
+    with pytest.raises(Unhealthy, match=r"does not now: https://api\.fleet\.example$"):
+        World("daemon").setup()
+
+
+def test_without_a_restart_of_the_engine_no_name_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "FACTS", f"{FACTS}@@ engine\ndocker.io\n")
+    names = Names(("", ""), ("502", ""))
+    monkeypatch.setattr(setup, "verify_domains", names)
+    World("user").setup()
+    assert len(names.rounds) == 2
 
 
 def test_a_plan_changes_nothing() -> None:
