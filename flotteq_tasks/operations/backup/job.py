@@ -141,6 +141,9 @@ def _result(site: Site, heard: _Heard, code: int) -> dict[str, Any]:
 
 def _silent(site: Site, heard: _Heard, code: int) -> FlotteqError:
     details = "\n".join(heard.other)
+    # Compose: there is no live release.
+    if code == 1 and "Couldn't find env file" in details:
+        return FlotteqError(f"nothing has been deployed to {site.host.name} yet", hint="inv deploy --version v1.0.0")
     if code in (125, 1) and any(word in details for word in ("No such image", "pull access denied", "not found")):
         return FlotteqError(
             f"{site.host.name}: the image of the backups is not there: the live release is older than it",

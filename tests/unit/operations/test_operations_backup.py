@@ -114,6 +114,12 @@ def test_an_image_that_is_older_than_this_program_is_named() -> None:
         database.dump(where, "r2")
 
 
+def test_on_a_host_without_a_release_it_is_said_that_nothing_was_deployed() -> None:
+    where, _, _ = site("Couldn't find env file: /srv/fleet/current/.env", code=1)
+    with pytest.raises(FlotteqError, match=r"^nothing has been deployed to .* yet"):
+        run_job(where, ["run", "db"])
+
+
 def test_without_a_job_a_deploy_dumps_to_a_file() -> None:
     where, host, _ = site(services=fleet().services)
     host.script = {"*": "2048\n"}
