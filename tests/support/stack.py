@@ -6,13 +6,14 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.local import LocalHost
+from flotteq_tasks.model.stack import ScheduleSettings
 from flotteq_tasks.operations.sandbox import lifecycle
 from flotteq_tasks.operations.sandbox.docker import Docker
 from flotteq_tasks.operations.sandbox.files import Sandbox
@@ -38,7 +39,8 @@ FRONTENDS = tuple(name for name in DOMAINS if name != "backend")
 SERVICES = ("postgres", "redis", *DOMAINS, "nginx", "certbot")
 
 _LINKED = ("flotteq.toml", "tasks.py", "compose", "nginx", "sample", ".env.sandbox", ".sandbox")
-# One client address sends all of the load: the limits of real life are the edge's own tests. Soaking is short.
+# One client address sends all of the load: the limits of real life are the edge's own tests. Soaking is short. A timer
+# that fired by itself would hold the lock that a test needs: all of them are half a day ahead.
 _LOCAL = """
 [environments.sandbox]
 overlay = "{overlay}"
@@ -53,6 +55,9 @@ upload_burst = 5000
 api_connections = 5000
 web_connections = 5000
 asset_connections = 5000
+
+[environments.sandbox.schedule]
+{schedule}
 """
 
 _WIPE = """
@@ -85,7 +90,11 @@ def make_project(directory: Path, overlay: str) -> Path:
         link = directory / name
         if not link.is_symlink():
             link.symlink_to(REPOSITORY / name)
-    (directory / "flotteq.local.toml").write_text(_LOCAL.format(overlay=overlay))
+    # The sandbox's clock is in UTC.
+    far = f"*-*-* {datetime.now(UTC) + timedelta(hours=12):%H:%M}:00"
+    times = (one.name for one in fields(ScheduleSettings) if isinstance(one.default, str))
+    schedule = "\n".join(f'{name} = "{far}"' for name in times)
+    (directory / "flotteq.local.toml").write_text(_LOCAL.format(overlay=overlay, schedule=schedule))
     return directory
 
 
