@@ -133,13 +133,16 @@ def test_a_dump_that_fails_leaves_no_set(stack: Stack, taken: dict[str, Any]) ->
 
 def test_a_killed_client_leaves_no_set_no_container_and_no_lock(stack: Stack, taken: dict[str, Any]) -> None:
     before = [one["id"] for one in sets(stack)]
-    holding = stack.inv.spawn("psql", "--command", "begin; lock table vehicles; select pg_sleep(10)")
+    holding = stack.inv.spawn("psql", "--command", "begin; lock table vehicles; select pg_sleep(60)")
     wait_for(lambda: "AccessExclusive" in _locks(stack), "the table to be locked")
     running = stack.inv.spawn("backup.db")
     wait_for(lambda: "flotteq-backup" in stack.ids(), "the container to run")
     running.kill(signal.SIGKILL)
     wait_for(lambda: "flotteq-backup" not in stack.ids(), "the container to be gone")
     holding.kill(signal.SIGKILL)
+    # Its server process would sleep on, with the lock.
+    end = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'begin; lock%'"
+    stack.inv("psql", "--command", end).ok()
     wait_for(lambda: "pg_dump" not in stack.host("ps axww -o args").out, "no orphan")
     assert [one["id"] for one in sets(stack)] == before
     wait_for(lambda: stack.inv("backup.db").code == 0, "the next backup to pass", timeout=90)
