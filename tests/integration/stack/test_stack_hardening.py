@@ -21,6 +21,8 @@ _PROCESSES = """
 for id in $(docker ps --quiet); do
   name=$(docker inspect --format '{{.Name}}' "$id")
   for pid in $(docker top "$id" -eo pid | tail -n +2); do
+    # What a healthcheck is to become is runc at first, which drops its rights before it starts the program.
+    case $(cat "/proc/$pid/comm" 2>/dev/null) in runc:*) continue ;; esac
     awk -v name="${name#/}" '/^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):/ {found = found " " $1 $2}
       END {print name found}' "/proc/$pid/status" 2>/dev/null || true
   done
