@@ -7,6 +7,7 @@ import pytest
 from flotteq_backup.errors import Failed
 from flotteq_backup.retention import Keep, guard, plan
 from hypothesis import given
+from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 24, 3, tzinfo=UTC)
@@ -33,6 +34,7 @@ def test_a_year_of_nights_shrinks_to_days_weeks_months() -> None:
     assert sets[-1]["id"] in found.keep and sets[-7]["id"] in found.keep
 
 
+@hypothesis(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(0.01, 900), st.booleans(), st.sampled_from([("db",), ("uploads",), ("db", "certs")])),
              max_size=40),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from flotteq_tasks.model.errors import SettingsError
@@ -21,6 +22,7 @@ def test_the_hash_sees_paths_and_contents(other: dict[str, bytes]) -> None:
     assert content_hash(other) != content_hash({"a": b"1", "b": b"2"})
 
 
+@hypothesis(deadline=None)
 @given(st.text())
 def test_no_word_can_end_a_directive(text: str) -> None:
     try:
