@@ -4,11 +4,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import ThreadingHTTPServer
 from typing import Protocol
 
 import pytest
-from edge_bench import GENEROUS, ISSUED, Apps, Edge, docker, put, small_settings
+from edge_bench import GENEROUS, ISSUED, Apps, Edge, Listener, docker, put, small_settings
 
 from flotteq_tasks.model.edge import EdgeSettings, Limits
 from flotteq_tasks.operations.certificates import x509
@@ -33,8 +32,7 @@ def edge_image(sandbox_images: Images) -> str:
 @pytest.fixture(scope="session")
 def apps() -> Iterator[int]:
     """Port of the apps on all addresses of this machine."""
-    server = ThreadingHTTPServer(("0.0.0.0", 0), Apps)
-    server.daemon_threads = True
+    server = Listener(("0.0.0.0", 0), Apps)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_address[1]
     server.shutdown()

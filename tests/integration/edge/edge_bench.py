@@ -9,7 +9,7 @@ import ssl
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
@@ -102,6 +102,13 @@ class Apps(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+class Listener(ThreadingHTTPServer):
+    """Takes all connections that an edge under load opens at once: the usual five would let it wait for seconds."""
+
+    daemon_threads = True
+    request_queue_size = 256
 
 
 @dataclass
