@@ -19,7 +19,7 @@ from typing import Any
 BACKUPS, BASE, BIN, LIVE = Path("/backups"), Path("/base"), Path("/bench/bin"), Path("/live")
 UPLOADS, CERTS, SMALL = Path("/src/uploads"), Path("/src/certs"), Path("/small")
 ENVIRONMENT = {
-    "BACKUP_NAME": "trial", "PGHOST": str(LIVE), "PGUSER": "postgres", "PGDATABASE": "fleet", "BACKUP_STALL": "3",
+    "BACKUP_NAME": "trial", "PGHOST": str(LIVE), "PGUSER": "postgres", "PGDATABASE": "fleet", "BACKUP_STALL": "20",
     "BACKUP_KEEP": "1 0 0 0 0", "PATH": f"{BIN}:{os.environ['PATH']}",
 }  # fmt: skip
 # What a migration of a real application makes: another owner, an extension, a partition, a sequence, a view.
@@ -232,10 +232,10 @@ def die(step: str, *words: str, number: signal.Signals = signal.SIGKILL, **varia
         time.sleep(0.05)
 
 
-def fail_to_take(text: str, sentence: str) -> None:
+def fail_to_take(text: str, sentence: str, **variables: str) -> None:
     """A dump that goes wrong is no set; monitoring is told."""
     with instead("pg_dump", f'case "$*" in --version) exec REAL "$@" ;; esac\n{text}'):
-        run("run", "db").failed(1, sentence)
+        run("run", "db", **variables).failed(1, sentence)
     nothing_left()
     assert len(sets()) == 1
     metric = 'flotteq_backup_job_exit_code{stack="trial",job="run"} 1'

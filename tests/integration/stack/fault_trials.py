@@ -57,7 +57,7 @@ def trial_a_dump_that_says_nothing_and_ends_well() -> None:
 
 
 def trial_a_dump_that_stalls() -> None:
-    fail_to_take("printf PGDMP; sleep 60", "sent nothing for 3 s")
+    fail_to_take("printf PGDMP; sleep 60", "sent nothing for 3 s", BACKUP_STALL="3")
 
 
 def trial_a_dump_that_is_too_small() -> None:
