@@ -35,8 +35,9 @@ _FILES = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first: unit, integration, those that need the host, those that need the whole stack."""
     for item in items:
-        if item.get_closest_marker("stack") and not item.get_closest_marker("timeout"):
-            # The first of them builds five images.
+        builds = item.get_closest_marker("stack") or "sandbox_images" in getattr(item, "fixturenames", ())
+        if builds and not item.get_closest_marker("timeout"):
+            # The first with the stack builds five images, the first before it those of the sandbox.
             item.add_marker(pytest.mark.timeout(STACK_LIMIT))
     items.sort(key=_rank)
 
