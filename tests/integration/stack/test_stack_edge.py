@@ -1,5 +1,6 @@
 """The edge under load: its own container replaced, the maintenance page, files of earlier releases."""
 
+import http.client
 import json
 import threading
 import time
@@ -44,7 +45,7 @@ def new_connections(stack: Stack, waits: list[float]) -> Iterator[None]:
             started = time.monotonic()
             try:
                 code, _, body = fetch(request, address=edge.address, port=edge.https_port, context=context)
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 wrong.append(repr(error))
             else:
                 wrong.extend([f"{code}"] if code != 200 or request.expect(body) else [])
