@@ -4,6 +4,13 @@ from collections.abc import Iterable, Mapping
 
 from flotteq_tasks.commands.shell import Command
 
+# For scripts that no signal ends: `engine SECONDS WORDS`. An engine may never answer, for one container that the kernel
+# kills again and again or for all; and a client that has been told to end may wait for it all the same: it is killed.
+# Descriptor 9 is the script's lock, which must not outlive the script.
+ENGINE = """
+engine() { seconds=$1; shift; timeout --kill-after=1 "$seconds" docker "$@" 9>&-; }
+"""
+
 
 def inspect(*names: str, format: str = "{{json .}}") -> Command:
     """Describe containers, images or volumes, one JSON document a line."""

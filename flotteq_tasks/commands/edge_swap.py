@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from flotteq_tasks.commands.containers import Containers
+from flotteq_tasks.commands.docker import ENGINE
 from flotteq_tasks.commands.nginx import CONFIG
 from flotteq_tasks.commands.shell import Command, script
 
@@ -44,9 +45,6 @@ directory=$1 table=$2 answers=$3 old=$4 new=$5 hold=$6 grace=$7 within=$8; shift
 mkdir -p "$directory/state"
 exec 9>"$directory/state/edge.swap"
 flock -w 90 9
-# The engine may never answer for a container that the kernel kills again and again. A signal that is ignored here is
-# ignored by docker, too: it is killed.
-engine() { limit=$1; shift; timeout --kill-after=1 "$limit" docker "$@" 9>&-; }
 runs() { [ "$(engine 10 inspect --format '{{.State.Running}}' "$1" 2>/dev/null)" = true ]; }
 if runs "$new" && ! runs "$old"; then exit 0; fi
 now() { date +%s%N | cut -c1-13; }
@@ -137,6 +135,6 @@ def swap(
         within: seconds for the new container to answer.
     """
     urls = [f"https://{domain}{path}" for domain, path in checks.items()]
-    words = script(_SWAP, directory, _TABLE, _ANSWERS, old, new, hold, grace, within, urls).argv()
+    words = script(ENGINE + _SWAP, directory, _TABLE, _ANSWERS, old, new, hold, grace, within, urls).argv()
     # A session of its own: the end of the connection's processes is not its end.
     return Command("setsid", "--wait", words)

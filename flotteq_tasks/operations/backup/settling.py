@@ -45,22 +45,30 @@ def settle(site: Site, facts: Facts) -> str:
     what = named(left)
     if left.get("part"):
         return f"{what} did not end: {_settle_files(site, left)}"
-    command = swapping.settle(
-        site.settings.project, site.settings.database, application(site, facts), next=left["next"], kept=left["kept"]
-    )
-    deploy = site.settings.deploy
-    done = site.host.run(command, timeout=deploy.health_timeout * 4 + deploy.stop_grace * 3 + 240, check=False)
+    found = settled(site, facts, next=left["next"], kept=left["kept"], what=what)
+    swapped = "state swapped" in found
+    live = "its database is live: inv restore.undo brings back the one from before" if swapped else ""
+    said = f"{what} did not end; {live or 'the live database is as it was'}"
+    if "unhealthy" in found:
+        said += "; the application does not answer: the maintenance page stays"
+    return said
+
+
+def settled(site: Site, facts: Facts, *, next: str, kept: str, what: str = "the swap") -> list[str]:
+    """Wait for a swap that still runs and clear up behind it; return what the script says, see ``swapping.settle``.
+
+    Raises:
+        NotPutBack: the database does not run, or the engine does not answer.
+    """
+    asked = application(site, facts)
+    command = swapping.settle(site.settings.project, site.settings.database, asked, next=next, kept=kept)
+    done = site.host.run(command, timeout=asked.longest * 2, check=False)
     if not done.ok:
         raise NotPutBack(
             f"{what} did not end, and cannot be brought to an end: {done.out.strip() or f'exit code {done.code}'}",
             hint="inv start --service postgres, then inv deploy.abort", details=done.err[-800:],
         )  # fmt: skip
-    swapped = "state swapped" in done.out
-    live = "its database is live: inv restore.undo brings back the one from before" if swapped else ""
-    said = f"{what} did not end; {live or 'the live database is as it was'}"
-    if "unhealthy" in done.out.splitlines():
-        said += "; the application does not answer: the maintenance page stays"
-    return said
+    return done.out.splitlines()
 
 
 def _settle_files(site: Site, left: Mapping[str, str]) -> str:

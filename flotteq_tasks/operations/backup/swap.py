@@ -84,9 +84,18 @@ class Exchange:
         return "reconnect" if self.old and needed <= self.facts.memory_free else "restart"
 
     def swap_back(self) -> None:
-        """Give the former database its name back, if it has lost it."""
+        """Give the former database its name back, if it has lost it; else what a swap has left must not stay.
+
+        Raises:
+            NotPutBack: the application does not answer, or the engine.
+        """
         if self.done.before in databases(self.site):
             swap(self.site, self.facts, replace(self.done, before=self.next), next=self.done.before, way=self._way())
+        elif "unhealthy" in settling.settled(self.site, self.facts, next=self.next, kept=self.done.before):
+            raise NotPutBack(
+                f"the database is as it was, but {self.service} does not answer: the maintenance page stays",
+                hint=f"inv logs --service {self.service}; when it answers: inv maintenance.off",
+            )
 
     def start(self, note: StepNote) -> None:
         """Start containers beside those that know the former database, and ask them."""
@@ -159,18 +168,17 @@ def swap(site: Site, facts: Facts, wanted: Restored, *, next: str, way: str) -> 
         FlotteqError: everything is as before.
         NotPutBack: it is not.
     """
-    service, deploy = consumer(site), site.settings.deploy
+    service, asked = consumer(site), application(site, facts)
     command = swapping.swap(
-        site.settings.project, site.settings.database, application(site, facts), next=next, kept=wanted.before, way=way
+        site.settings.project, site.settings.database, asked, next=next, kept=wanted.before, way=way
     )
-    # Consumers are stopped three times at most: for the swap, for a restart, for the way back.
-    done = site.host.run(command, timeout=deploy.health_timeout * 3 + deploy.stop_grace * 3 + 120, check=False)
+    done = site.host.run(command, timeout=asked.longest + 30, check=False)
     said = dict(line.split(maxsplit=1) for line in done.out.splitlines() if len(line.split()) == 2)
     if done.ok:
         return replace(wanted, swapped=int(said["swapped"]), closed=int(said["closed"])), said["way"]
     words = (done.err.strip() or done.out.strip())[-800:]
     if done.code == swapping.REFUSED:
-        raise FlotteqError("Postgres refused the swap; the live database is as it was", details=words)
+        raise FlotteqError("the swap was refused; the live database is as it was", details=words)
     if done.code == swapping.RETURNED:
         error = FlotteqError(
             f"{service} was not healthy with the other database, and the former one is live again",

@@ -10,16 +10,21 @@ from flotteq_tasks.commands import swapping
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.model.stack import Database, Project
 
-# The application answers while there is a file `answer`, or `answer.<live database>` once that one is live.
+# The application answers while there is a file `answer`, or `answer.<live database>` once that one is live. The engine
+# never answers where the words and the live database are as the file `hang` says, nor when a script was run in the
+# database's container and there is a file `late`.
 _DOCKER = """
 cd "{state}"
+[ ! -e /proc/self/fd/9 ] || echo "$1 has the lock" >>calls
+# shellcheck disable=SC2254 # a pattern
+case "$* @$(cat live)" in $(cat hang 2>/dev/null || echo none)) exec sleep 600 ;; esac
 case "$1 $2 $3" in
   ps*=store*|"ps --all --quiet")
     case $* in *service=store*) echo db ;; *service=front*) echo gate ;; *service=core*) echo app ;; esac ;;
   "inspect --format {{{{.Name}}}}") echo /fleet-core-1 ;;
   inspect*) cat state 2>/dev/null || echo 'running healthy' ;;
   exec*gate*) cat "answer.$(cat live)" 2>/dev/null || cat answer ;;
-  "exec -i db") shift 3; exec "$@" ;;
+  "exec -i db") shift 3; "$@" || exit; [ "$1" != sh ] || [ ! -e late ] || exec sleep 600 ;;
   *) echo "$*" >>calls ;;
 esac
 """
@@ -68,6 +73,13 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def hurried(host: Path) -> Path:
+    """The same, where every time limit passes at once."""
+    fake_program(host / "bin", "timeout", 'shift 2; exec /usr/bin/timeout --kill-after=0.2 0.5 "$@"')
+    return host
+
+
 def page(host: Path) -> Path:
     return host / "site" / "nginx" / "state" / "maintenance.on"
 
@@ -101,7 +113,7 @@ def test_the_scripts_are_told_names_and_limits_as_arguments() -> None:
     swapped = swapping.swap(where, DATABASE, asked, next="new", kept="old", way="reconnect")
     assert swapped.argv()[4:] == [*words, "reconnect"]
     settled = swapping.settle(where, DATABASE, asked, next="new", kept="old")
-    assert settled.argv()[4:] == [*words, "/srv/fleet/backups"]
+    assert settled.argv()[4:] == [*words, "/srv/fleet/backups", str(asked.longest)]
 
 
 def test_what_runs_stays_where_the_columns_are_the_same_and_it_answers(host: Path) -> None:
@@ -145,6 +157,48 @@ def test_a_refused_swap_changes_nothing(host: Path) -> None:
     done, said = swap(host)
     assert (done.returncode, said) == (swapping.REFUSED, ["start app"])
     assert not page(host).exists()
+
+
+@pytest.mark.parametrize(
+    ("hang", "way", "code", "said"),
+    [
+        ("ps *", "restart", swapping.REFUSED, []),
+        ("stop *", "restart", swapping.STUCK, ["start app"]),
+        ("exec -i db *", "reconnect", swapping.STUCK, ["stop --time 8 app"]),
+        ("start *@new", "restart", swapping.RETURNED,
+         ["stop --time 8 app", "new is live", "stop --time 8 app", "old is live", "start app"]),
+        ("exec gate *@new", "reconnect", swapping.RETURNED,
+         ["new is live", "stop --time 8 app", "start app", "stop --time 8 app", "old is live", "start app"]),
+        ("stop *@new", "reconnect", swapping.STUCK, ["new is live", "old is live", "start app"]),
+        ("inspect *State*", "reconnect", 0, ["new is live"]),
+    ],
+)  # fmt: skip
+def test_an_engine_that_never_answers_is_not_waited_for(
+    hurried: Path, hang: str, way: str, code: int, said: list[str]
+) -> None:
+    (hurried / "hang").write_text(hang)
+    if hang.startswith("stop *@"):
+        (hurried / "answer.new").write_text("no")
+    done, found = swap(hurried, way=way)
+    assert (done.returncode, found) == (code, said), done.stderr
+    assert page(hurried).exists() == (code == swapping.STUCK)
+
+
+def test_names_that_were_exchanged_are_so_whatever_the_engine_says(hurried: Path) -> None:
+    (hurried / "late").touch()
+    (hurried / "databases").write_text("live\nold\n")
+    done, found = swap(hurried)
+    assert (done.returncode, found) == (0, ["new is live"]), done.stderr
+    assert not page(hurried).exists()
+
+
+@pytest.mark.parametrize(("hang", "why"), [("start *", "does not start"), ("exec -i db *", "does not answer")])
+def test_an_end_that_the_engine_does_not_help_with_is_not_waited_for(hurried: Path, hang: str, why: str) -> None:
+    (hurried / "hang").write_text(hang)
+    page(hurried).write_text("restore\n")
+    done, _ = settle(hurried, next="live_restored_1")
+    assert done.returncode == swapping.STUCK and why in done.stdout
+    assert page(hurried).exists()
 
 
 def test_a_page_that_a_person_put_up_stays(host: Path) -> None:

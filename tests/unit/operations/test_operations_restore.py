@@ -6,14 +6,16 @@ import re
 import pytest
 from unit_support import Events, fleet
 
+from flotteq_tasks.commands import swapping
 from flotteq_tasks.engines.compose.engine import ComposeEngine
 from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.model.backup import BackupSet
-from flotteq_tasks.model.errors import PreflightFailed
+from flotteq_tasks.model.errors import NotPutBack, PreflightFailed
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.backup.restore import _Restore
+from flotteq_tasks.operations.backup.swap import Exchange, Restored
 from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.lock import Keeper
 
@@ -54,3 +56,26 @@ def test_the_application_gets_as_long_to_end_as_in_a_deploy() -> None:
     host = FakeHost({})
     site = Site(settings, host, ComposeEngine(host, settings), Events().report)
     assert settling.application(site, Facts()).grace == settings.deploy.stop_grace
+
+
+def _exchange(settled: str | int) -> tuple[Exchange, FakeHost]:
+    settings = fleet()
+    host = FakeHost({"*pg_database_size*": "fleet 1\n", re.compile("restore.json"): settled})
+    site = Site(settings, host, ComposeEngine(host, settings), Events().report)
+    return Exchange(site, Facts(), Restored("", "fleet", "fleet_before_1"), next="fleet_restored_1"), host
+
+
+def test_a_swap_that_stuck_with_the_names_as_they_were_is_cleared_up_behind() -> None:
+    exchange, host = _exchange("state before\n")
+    exchange.swap_back()
+    assert len(host.transcript) == 2
+
+
+@pytest.mark.parametrize(
+    ("settled", "said"),
+    [("state before\nunhealthy\n", "the maintenance page stays"), (swapping.STUCK, "cannot be brought to an end")],
+)
+def test_a_site_behind_its_maintenance_page_is_not_as_before(settled: str | int, said: str) -> None:
+    exchange, _ = _exchange(settled)
+    with pytest.raises(NotPutBack, match=said):
+        exchange.swap_back()
