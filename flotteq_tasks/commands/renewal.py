@@ -18,7 +18,10 @@ for link in certs/current certs/names/*/current; do
 done
 [ -n "$places" ] || { say "no certificate of an authority is in use: inv ssl.init"; exit 1; }
 called() { case $1 in certs) echo "$shared" ;; *) echo "${1##*/}" ;; esac; }
-with_name() { sh -c "$1 --cert-name \\"\\$1\\"" certbot "$2"; }
+# An engine may never answer, and the job has the host's lock. In the foreground: what ends the job ends this, too.
+within() { timeout --foreground --kill-after=10 "$@"; }
+# Twice what certbot gets from `inv ssl.renew`: nobody watches.
+with_name() { within 600 sh -c "exec $1 --cert-name \\"\\$1\\"" certbot "$2"; }
 """
 
 _JOB = """
@@ -162,7 +165,8 @@ if [ -z "$changed$again" ]; then
 fi
 for place in $changed; do point "$place" "$target"; done
 wrong=''
-if "$@"; then
+# nginx tests the files and has 15 seconds to take them.
+if within 60 "$@"; then
   end=$(($(date +%s) + limit))
   for place in $again; do served "$place" "$(previous "$place")" "$end" || code=1; done
   for place in $changed; do served "$place" "$target" "$end" || wrong="$wrong $place"; done
@@ -177,7 +181,7 @@ for place in $changed; do
 done
 [ -n "$wrong" ] || exit "$code"
 for place in $wrong; do point "$place" "$(previous "$place")"; done
-"$@" || { say "neither the new certificates nor the previous ones could be put into use:$wrong"; exit 4; }
+within 60 "$@" || { say "neither the new certificates nor the previous ones could be put into use:$wrong"; exit 4; }
 for place in $wrong; do
   rm -rf "${place:?}/$target"
   say "the new certificate $(called "$place") could not be put into use, $(previous "$place") is served again"
@@ -212,7 +216,7 @@ def job(
         directory: the project directory on the host.
         shared: what certbot calls the certificate of all names; one of a single name is called like it.
         names: public names; those of the certificates in use count as well.
-        renew: lets certbot renew; ``--cert-name`` and a name are added.
+        renew: one program that lets certbot renew; ``--cert-name`` and a name are added.
         reload: lets the edge test and take it.
         stack: project and environment, as the metrics are labelled.
         metrics: directory of Prometheus' textfile collector; empty: none.
@@ -245,7 +249,7 @@ def rehearsal(directory: str, *, shared: str, rehearse: Command) -> Command:
 
     Args:
         directory, shared: as in ``job``.
-        rehearse: lets certbot rehearse; ``--cert-name`` and a name are added.
+        rehearse: one program that lets certbot rehearse; ``--cert-name`` and a name are added.
     """
     return script(_REHEARSAL, directory, shared, rehearse.render())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from certificate_issuer import Authority
+from unit_support import fake_program
 
 from flotteq_tasks.commands import renewal
 from flotteq_tasks.commands.shell import Command
@@ -209,6 +210,29 @@ def test_an_authority_that_does_not_answer_fails_the_job_and_nothing_else(site: 
     done = run(site, reload="exit 9", renew="exit 1")
     assert (done.returncode, current(site), last(site)["code"]) == (1, "rel-1", 1)
     assert "certbot did not renew fleet; rel-1 stays in use" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("renew", "reload", "code", "said"),
+    [
+        ("true", '[ "$(readlink "$SITE/certs/current")" = rel-1 ] || exec docker exec edge', 3,
+         "rel-1 is served again"),
+        ("true", "exec docker exec edge", 4, "neither the new certificates nor the previous ones"),
+        ('cp "$SITE"/certs/rel-1/* "$SITE/certbot/conf/live/fleet"; exec docker exec certbot', "exit 9", 1,
+         "certbot did not renew fleet"),
+    ],
+)  # fmt: skip
+def test_an_engine_that_never_answers_is_not_waited_for(
+    site: Path, renew: str, reload: str, code: int, said: str
+) -> None:
+    fake_program(site / "bin", "docker", "exec sleep 600")
+    hurry = "shift 3; exec /usr/bin/timeout --foreground --kill-after=0.2 0.5"
+    fake_program(
+        site / "bin", "timeout", f'[ "$1" != --foreground ] || {{ {hurry} "$@"; }}\nexec /usr/bin/timeout "$@"'
+    )
+    done = run(site, reload, renew=renew)
+    assert (done.returncode, current(site), last(site)["code"]) == (code, "rel-1", code)
+    assert said in done.stderr
 
 
 def test_an_edge_that_serves_an_older_one_reads_it_again(site: Path) -> None:
