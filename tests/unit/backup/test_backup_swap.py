@@ -76,7 +76,7 @@ def host(tmp_path: Path) -> Path:
 @pytest.fixture
 def hurried(host: Path) -> Path:
     """The same, where every time limit passes at once."""
-    fake_program(host / "bin", "timeout", 'shift 2; exec /usr/bin/timeout --kill-after=0.2 0.5 "$@"')
+    fake_program(host / "bin", "timeout", 'shift 2; exec /usr/bin/timeout --kill-after=0.2 1 "$@"')
     return host
 
 

@@ -226,7 +226,7 @@ def test_an_engine_that_never_answers_is_not_waited_for(
     site: Path, renew: str, reload: str, code: int, said: str
 ) -> None:
     fake_program(site / "bin", "docker", "exec sleep 600")
-    hurry = "shift 3; exec /usr/bin/timeout --foreground --kill-after=0.2 0.5"
+    hurry = "shift 3; exec /usr/bin/timeout --foreground --kill-after=0.2 1"
     fake_program(
         site / "bin", "timeout", f'[ "$1" != --foreground ] || {{ {hurry} "$@"; }}\nexec /usr/bin/timeout "$@"'
     )
