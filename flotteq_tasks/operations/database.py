@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Sequence
+from secrets import token_hex
 
 from flotteq_tasks.commands import postgres
 from flotteq_tasks.commands.shell import Command
@@ -127,6 +128,10 @@ def migration_script(migrations: Migrations, commands: Sequence[Sequence[str]], 
     return "\n".join(lines)
 
 
+def _asking_name(site: Site) -> str:
+    return f"{site.settings.project.name}-{token_hex(4)}{PLANS}"
+
+
 def _run(
     site: Site,
     migrations: Migrations,
@@ -136,7 +141,8 @@ def _run(
     release: str = "",
 ) -> str:
     text = migration_script(migrations, commands, only_pending=only_pending)
-    name = f"{site.settings.project.name}{PLANS if release else '-migrate'}"
+    # Who only asks holds no lock: a name of its own, or it would end the migration of a deploy, or another question.
+    name = f"{site.settings.project.name}-migrate" if commands else _asking_name(site)
     try:
         done = site.engine.run_once(
             migrations.service, ["sh", "-ec", text], name=name, limit=migrations.timeout, release=release

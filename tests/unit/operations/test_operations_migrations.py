@@ -1,5 +1,6 @@
 """The script that migrates: what runs in the container, and when."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.engines.compose.engine import ComposeEngine
 from flotteq_tasks.host.base import Done
 from flotteq_tasks.host.fake import FakeHost
-from flotteq_tasks.model.stack import Migrations
+from flotteq_tasks.model.stack import PLANS, Migrations
 from flotteq_tasks.operations.context import Site
-from flotteq_tasks.operations.database import STATUS, asking, migrate, migration_script, read_status
+from flotteq_tasks.operations.database import STATUS, asking, migrate, migration_script, migration_status, read_status
 
 MIGRATIONS = Migrations(service="core", command=("orm", "run"), status=("orm", "show"))
 PENDING, APPLIED = "[X] 1 First\n[ ] 2 Second\n", "[X] 1 First\n[X] 2 Second\n"
@@ -67,3 +68,14 @@ def test_a_status_that_was_asked_before_and_tells_of_nothing_pending_is_enough()
 def test_otherwise_the_migration_runs_and_asks_before_only_what_is_unknown(said: str, code: int, asks: int) -> None:
     (ran,), found = _migrated(said, code=code)
     assert ("orm run" in ran, ran.count("orm show"), found[0]) == (True, asks, ("First", "Second"))
+
+
+@pytest.mark.parametrize("release", ["", "r2"], ids=["of the live image", "of a plan"])
+def test_a_question_without_the_lock_neither_ends_a_migration_nor_another_question(release: str) -> None:
+    host = FakeHost({"*": f"{STATUS}\n{PENDING}"})
+    site = Site(fleet(), host, ComposeEngine(host, fleet()), Events().report)
+    for _ in range(2):
+        assert migration_status(site, MIGRATIONS, release=release) == (("First",), ("Second",))
+    names = [re.search(r"--name (\S+)", line)[1] for line in host.transcript]  # type: ignore[index]
+    assert "fleet-migrate" not in names and len(set(names)) == 2
+    assert all(name.endswith(PLANS) for name in names), "a repair under the lock leaves them alone"
