@@ -3,6 +3,8 @@
 The edge's file of upstreams is the truth: whoever is named there serves. Everything is brought in line with it.
 """
 
+from collections.abc import Collection
+
 from flotteq_tasks.commands import nginx
 from flotteq_tasks.model.errors import CommandFailed
 from flotteq_tasks.model.facts import Facts, Instance
@@ -14,19 +16,38 @@ from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.lock import Keeper
 
 
-def strays(facts: Facts, rolling: list[str]) -> list[Instance]:
+def strays(facts: Facts, rolling: list[str], hidden: Collection[str] = ()) -> list[Instance]:
     """Containers of rolling services that serve nobody, one-off ones, and those beside one that took their place.
 
     Where the edge's file is gone, nobody knows who serves: then none of them is one.
+
+    Args:
+        hidden: rolling services without a public name, which the edge's file never names.
     """
-    judged = rolling if facts.active or facts.active_release else []
+    judged = set(rolling) - set(hidden) if facts.active or facts.active_release else set()
     serving = {name for names in edge_files.serving(facts).values() for name in names}
     return [
         one
         for one in facts.instances
         if not (one.oneoff and one.name.endswith((STORES_WAL, PLANS)))
-        and (one.oneoff or (one.service in judged and one.name not in serving) or _replaced(facts, one, rolling))
+        and (
+            one.oneoff
+            or (one.service in judged and one.name not in serving)
+            or (one.service in hidden and _beside_live(facts, one))
+            or _replaced(facts, one, rolling)
+        )
     ]
+
+
+def _beside_live(facts: Facts, one: Instance) -> bool:
+    """Whether it has another image than the live release, of which one runs."""
+    image = facts.release.images.get(one.service) if facts.release else None
+    return one.image != image and any(other.running and other.image == image for other in facts.of(one.service))
+
+
+def _strays(settings: Settings, facts: Facts) -> list[Instance]:
+    rolling = settings.of_kind("rolling")
+    return strays(facts, rolling, [name for name in rolling if name not in settings.public])
 
 
 def _replaced(facts: Facts, one: Instance, rolling: list[str]) -> bool:
@@ -38,7 +59,7 @@ def _replaced(facts: Facts, one: Instance, rolling: list[str]) -> bool:
 def needs_repair(settings: Settings, facts: Facts) -> bool:
     """Whether something is half-done: an unrecorded switch, files of another release, strays, a restore, a rotation."""
     foreign = facts.release is not None and facts.files_release not in ("", facts.release.id)
-    left = bool(strays(facts, settings.of_kind("rolling"))) or bool(facts.restoring)
+    left = bool(_strays(settings, facts)) or bool(facts.restoring)
     return _unrecorded(facts) or foreign or left or bool(passwords.half_rotated(settings, facts))
 
 
@@ -78,7 +99,7 @@ def repair(site: Site, keeper: Keeper) -> Facts:
         facts = _read_again(site, facts)
     if facts.release is not None:
         site.engine.activate(facts.release.id)
-    left = strays(facts, site.settings.of_kind("rolling"))
+    left = _strays(site.settings, facts)
     if left:
         keeper.write("repair", removed=[one.name for one in left])
         site.engine.retire(left)

@@ -61,7 +61,7 @@ class Turn:
 
 
 def check_containers(site: Site, instances: Sequence[Instance], *, meanwhile: Sequence[Command] = ()) -> list[Done]:
-    """Ask containers for their health path from the edge's network.
+    """Ask containers for their health path from the edge's network; of one without a port its own check has to do.
 
     Args:
         meanwhile: commands that run while they are watched; their results are returned, none without containers.
@@ -73,12 +73,15 @@ def check_containers(site: Site, instances: Sequence[Instance], *, meanwhile: Se
     addresses = {
         one.name: f"http://{one.name}:{services[one.service].port}{services[one.service].health.path}"
         for one in instances
+        if services[one.service].port
     }
-    if not addresses:
+    if not instances:
         return []
     answers, others = site.engine.ask(addresses, instances, meanwhile=meanwhile)
     bad = []
     for one in instances:
+        if one.name not in addresses:
+            continue
         status, body = answers[one.name]
         wrong = verification.problem(status, body, services[one.service].health.expect)
         if wrong:

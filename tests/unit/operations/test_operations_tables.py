@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from flotteq_tasks.model.errors import CommandFailed, FlotteqError, SecretError,
 from flotteq_tasks.model.events import Warned
 from flotteq_tasks.model.facts import Facts, Instance
 from flotteq_tasks.model.release import Release
-from flotteq_tasks.model.stack import BuildSettings, Registry
+from flotteq_tasks.model.stack import BuildSettings, Registry, Service, ServiceBuild
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import images, preflight, repair, secret_store, verification
 from flotteq_tasks.operations.context import Site
+from flotteq_tasks.operations.deploy.surge import check_containers
 from flotteq_tasks.operations.names import known_services, number, share_of_data, since, unknown, words
 from flotteq_tasks.operations.status import service_status
 from flotteq_tasks.settings import secrets as local_secrets
@@ -474,6 +476,38 @@ STORES = instance("backup", name="fleet-wal-store", oneoff=True)
 def test_containers_that_serve_nobody(instances: tuple[Instance, ...], left: list[str]) -> None:
     facts = _facts(instances=instances, active=ACTIVE)
     assert [one.name for one in repair.strays(facts, ["core", "web-app"])] == left
+
+
+WORKER = {**fleet().services, "worker": Service(kind="rolling", image="fleet-worker", build=ServiceBuild("w"))}
+
+
+@pytest.mark.parametrize(
+    ("beside", "half_done"),
+    [((), False), ((instance("worker", 2),), False), ((instance("worker", 2, image="worker:v2"),), True)],
+    ids=["alone", "two of them", "left by a deploy that was cut off"],
+)
+def test_a_service_without_a_public_name_is_not_expected_in_the_edges_file(
+    beside: tuple[Instance, ...], half_done: bool
+) -> None:
+    live = Release("r1", "v1", {"worker": "worker:v1"})
+    facts = _facts(
+        instances=(*SERVING, instance("worker"), *beside), active=ACTIVE, active_release="r1", release=live,
+        files_release="r1",
+    )  # fmt: skip
+    assert repair.needs_repair(fleet(services=WORKER), facts) is half_done
+
+
+def test_a_new_container_without_a_port_is_waited_for_and_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, asked = Engine(_facts()), list[tuple[object, int]]()
+
+    def ask(addresses: object, instances: Sequence[Instance], **_: object) -> tuple[dict[str, object], list[Done]]:
+        asked.append((addresses, len(instances)))
+        return {}, []
+
+    monkeypatch.setattr(engine, "ask", ask)
+    site = Site(fleet(services=WORKER), engine.host, engine, Events().report)
+    assert check_containers(site, [instance("worker", 2)]) == []
+    assert asked == [({}, 1)]
 
 
 class Journal:
