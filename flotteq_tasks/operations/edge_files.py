@@ -52,6 +52,10 @@ def serving(facts: Facts, new: Iterable[Instance] = ()) -> dict[str, list[str]]:
     return {**active, **fresh}
 
 
+def _name(site: Site) -> str:
+    return site.settings.of_kind("edge")[0]
+
+
 def look(site: Site) -> Command:
     """The command whose output ``ensure`` wants."""
     return certbot.current(str(site.settings.directory))
@@ -93,7 +97,9 @@ def drain(site: Site, facts: Facts) -> None:
     calm = render_edge(site.settings, active, certificates=facts.certificates, release=release, draining=True)
     _upload(site, calm)
     try:
-        reload_edge(site.host, site.engine.containers, generation=generation(calm), drain=site.settings.deploy.drain)
+        drain = site.settings.deploy.drain
+        containers = site.engine.containers
+        reload_edge(site.host, containers, generation=generation(calm), drain=drain, service=_name(site))
     finally:
         with interruption.ignored():
             render(site, facts)
@@ -101,7 +107,7 @@ def drain(site: Site, facts: Facts) -> None:
 
 def reload(site: Site) -> None:
     """Let the edge read the files that lie on the host."""
-    reload_edge(site.host, site.engine.containers, drain=site.settings.deploy.drain)
+    reload_edge(site.host, site.engine.containers, drain=site.settings.deploy.drain, service=_name(site))
 
 
 def switch(
@@ -128,7 +134,7 @@ def switch(
         FlotteqError: nginx refuses the configuration.
     """
     directory = str(site.settings.directory)
-    first, then = [rollout.keep_edge(directory)], [taking(site.engine.containers)]
+    first, then = [rollout.keep_edge(directory)], [taking(site.engine.containers, service=_name(site))]
     if source:
         first.append(rollout.use_edge_of(directory, source))
         upstreams = File(render_upstreams(site.settings, active, release=release))
@@ -141,12 +147,12 @@ def switch(
 
 def drain_commands(site: Site, workers: list[str]) -> list[Command]:
     """What waits until old workers have ended, for a round trip with others."""
-    return draining(site.engine.containers, workers, site.settings.deploy.drain)
+    return draining(site.engine.containers, workers, site.settings.deploy.drain, service=_name(site))
 
 
 def drained(site: Site, workers: list[str]) -> None:
     """Wait until old workers have ended."""
-    wait_drained(site.host, site.engine.containers, workers, site.settings.deploy.drain)
+    wait_drained(site.host, site.engine.containers, workers, site.settings.deploy.drain, service=_name(site))
 
 
 def switch_back(site: Site) -> None:
@@ -156,7 +162,7 @@ def switch_back(site: Site) -> None:
     if done.code == NOTHING_KEPT:
         return
     done.check(site.host.name)
-    reload_edge(site.host, site.engine.containers, drain=site.settings.deploy.drain)
+    reload_edge(site.host, site.engine.containers, drain=site.settings.deploy.drain, service=_name(site))
     forget(site)
 
 

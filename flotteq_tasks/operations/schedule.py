@@ -79,7 +79,7 @@ def _renewal(site: Site) -> Command:
         shared=settings.project.name,
         names=settings.public.values(),
         renew=certbot.renew(containers, profile=settings.acme.profile),
-        reload=nginx.reload(containers, generation="", taken=TAKEN),
+        reload=nginx.reload(containers, generation="", taken=TAKEN, service=settings.of_kind("edge")[0]),
         stack=f"{settings.project.name}-{settings.environment}",
         metrics=settings.backup.metrics,
     )

@@ -31,7 +31,8 @@ def test(c: Context, *, env: str = "", json: bool = False) -> None:
     from flotteq_tasks.operations.edge import test_config
 
     call = app(env, json=json)
-    show_accepted(call.console, test_config(call.host, call.site.engine.containers))
+    edge = call.settings.of_kind("edge")[0]
+    show_accepted(call.console, test_config(call.host, call.site.engine.containers, service=edge))
 
 
 @task(

@@ -176,7 +176,11 @@ class Place:
 
     def _reload(self, links: Mapping[str, str]) -> None:
         generation = self.render(links)
-        reload_edge(self.host, self.containers, generation=generation, drain=self.settings.deploy.drain)
+        self._take(generation)
+
+    def _take(self, generation: str) -> None:
+        drain, edge = self.settings.deploy.drain, self.settings.of_kind("edge")[0]
+        reload_edge(self.host, self.containers, generation=generation, drain=drain, service=edge)
 
     def _put_back(self, changes: Sequence[Change], after: Mapping[str, str], error: FlotteqError) -> dict[str, str]:
         """Link the previous ones again; return the links afterwards.
@@ -195,8 +199,8 @@ class Place:
                     if target:
                         self.host.run(certbot.point(self.directory, target, place=one.lineage.place))
                 generation = self.render(links)
-                test_config(self.host, self.containers)
-                reload_edge(self.host, self.containers, generation=generation, drain=self.settings.deploy.drain)
+                test_config(self.host, self.containers, service=self.settings.of_kind("edge")[0])
+                self._take(generation)
                 for one, target in back.items():
                     if target:
                         self.host.run(certbot.discard(self.directory, one.target, place=one.lineage.place))

@@ -26,6 +26,7 @@ def settings(**acme: str) -> Settings:
         services={
             "core": Service(kind="rolling", image="core", port=3000, subdomain="api", vhost="api"),
             "shop": Service(kind="rolling", image="shop", port=80, subdomain="shop"),
+            "front": Service(kind="edge", image="nginx:1.30"),
         },
         acme=Acme(**{"directory": STAGING, **acme}),
     )

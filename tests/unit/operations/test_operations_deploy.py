@@ -115,6 +115,16 @@ def test_old_containers_serve_until_the_new_ones_are_healthy_and_asked(world: Wo
     assert next(at for at, entry in enumerate(entries) if "engine retire" in entry) > reload
 
 
+def test_the_edge_is_reloaded_whatever_it_is_called(world: World) -> None:
+    _deploy(world)
+    scale(world.site, "core", 1, {})
+    tls.reload(world.site, {})
+    reloads = [entry for entry in world.host.transcript if "kill -HUP" in entry]
+    assert len(reloads) == 3
+    assert [entry for entry in world.host.transcript if " fleet nginx " in entry] == []
+    assert all(" fleet front " in entry for entry in reloads)
+
+
 def test_files_that_nginx_refuses_take_no_old_ones_place(world: World) -> None:
     before = {path: file for path, file in world.host.files.items() if path.startswith(f"{HOME}/nginx/")}
     refused = Done(Command("docker"), 1, err='nginx: [emerg] unknown directive "more_headers" in /etc/nginx/x.conf:3\n')
