@@ -15,6 +15,7 @@ from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.model.release import Release, release_id
 from flotteq_tasks.model.secret import Secret
+from flotteq_tasks.model.stack import RECEIVER
 from flotteq_tasks.operations import edge_check, edge_files, images, ownership, preflight, secret_store
 from flotteq_tasks.operations.backup import pitr
 from flotteq_tasks.operations.context import Site, holder
@@ -107,6 +108,7 @@ class Preparation:
             raise PreflightFailed(
                 "; ".join(problem.what for problem in fatal), hint="\n".join(problem.fix for problem in fatal)
             )
+        self._refuse_other_services()
         marks, self.pushed = self._secrets()
         now = datetime.fromtimestamp(self.facts.clock or time.time(), UTC)
         self.release = Release(
@@ -121,6 +123,22 @@ class Preparation:
             again=self.request.again.origin if self.request.again else "",
         )
         note.text = f"engine {self.facts.engine_version}, compose {self.facts.compose_version}"
+
+    def _refuse_other_services(self) -> None:
+        """A release that had other services cannot run again by these settings; with a receiver or without, it can."""
+        if self.request.again is None:
+            return
+        then, now = set(self.request.again.images) - {RECEIVER}, set(self.site.settings.services) - {RECEIVER}
+        words = [
+            *([f"it had {', '.join(sorted(then - now))}"] if then - now else []),
+            *([f"it had no {', '.join(sorted(now - then))}"] if now - then else []),
+        ]
+        if words:
+            version = self.request.version
+            raise PreflightFailed(
+                f"{version} had other services than flotteq.toml has now: {'; '.join(words)}; nothing was changed",
+                hint="check out flotteq.toml and the Compose file of then; the same command again",
+            )
 
     def _secrets(self) -> tuple[Mapping[str, str], Mapping[str, Secret]]:
         if self.request.again is not None:
@@ -158,7 +176,7 @@ class Preparation:
     def _wanted(self) -> dict[str, str]:
         settings, version = self.site.settings, str(self.request.version)
         if self.request.again is not None:
-            return dict(self.request.again.images)
+            return {name: image for name, image in self.request.again.images.items() if name in settings.services}
         wanted = {name: settings.reference(name, version) for name in settings.services}
         only = known_services(settings, self.request.only, among=settings.of_kind("rolling"))
         live = self.facts.release

@@ -27,9 +27,9 @@ from flotteq_tasks.model.events import StepFailed, StepStarted
 from flotteq_tasks.model.facts import Instance
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
-from flotteq_tasks.operations import edge_check, edge_files, tls, verification
+from flotteq_tasks.operations import edge_check, edge_files, releases, tls, verification
 from flotteq_tasks.operations.control import scale
-from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, run
+from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, rollback, run
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
 from flotteq_tasks.operations.interrupted import abort, resume
 from flotteq_tasks.operations.lock import Keeper
@@ -113,6 +113,36 @@ def test_old_containers_serve_until_the_new_ones_are_healthy_and_asked(world: Wo
     reload = next(index for index, entry in enumerate(entries) if "kill -HUP" in entry)
     assert [entries.index(f"engine {name}") < reload for name in ("start_beside", "ask")] == [True, True]
     assert next(at for at, entry in enumerate(entries) if "engine retire" in entry) > reload
+
+
+def _earlier(world: World, monkeypatch: pytest.MonkeyPatch, images: Mapping[str, str]) -> None:
+    before = replace(world.live, id="r0", version="v0", images=images)
+    known = [releases.Listed(replace(world.live, previous="r0"), live=True), releases.Listed(before, live=False)]
+    monkeypatch.setattr(releases, "all_releases", lambda _: known)
+
+
+def test_a_release_with_a_receiver_runs_again_where_none_is_wanted_any_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {name: image(name, "v0") for name in world.settings.services}
+    _earlier(world, monkeypatch, {**before, "wal-receiver": image("core", "v0")})
+    assert rollback(world.site, "", {}).version == "v0"
+    assert "wal-receiver" not in world.images
+
+
+@pytest.mark.parametrize(
+    ("more", "fewer", "said"),
+    [({"old-app": "old:v0"}, "", "it had old-app"), ({}, "web-app", "it had no web-app")],
+    ids=["one that is gone", "one that is new"],
+)
+def test_a_release_that_had_other_services_is_refused_in_words(
+    world: World, monkeypatch: pytest.MonkeyPatch, more: dict[str, str], fewer: str, said: str
+) -> None:
+    before = {name: image(name, "v0") for name in world.settings.services if name != fewer}
+    _earlier(world, monkeypatch, {**before, **more})
+    with pytest.raises(PreflightFailed, match=said):
+        rollback(world.site, "", {})
+    assert (world.served, world.recorded) == (OLD, "v1")
 
 
 def test_the_edge_is_reloaded_whatever_it_is_called(world: World) -> None:
