@@ -28,7 +28,7 @@ from flotteq_tasks.model.facts import Instance
 from flotteq_tasks.model.stack import Settings
 from flotteq_tasks.model.version import Version
 from flotteq_tasks.operations import edge_check, edge_files, releases, tls, verification
-from flotteq_tasks.operations.control import scale
+from flotteq_tasks.operations.control import scale, start
 from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, rollback, run
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
 from flotteq_tasks.operations.interrupted import abort, resume
@@ -143,6 +143,17 @@ def test_a_release_that_had_other_services_is_refused_in_words(
     with pytest.raises(PreflightFailed, match=said):
         rollback(world.site, "", {})
     assert (world.served, world.recorded) == (OLD, "v1")
+
+
+def test_start_does_not_wait_for_what_ran_and_was_once_started_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.instances[0] = replace(world.instances[0], restarts=1)
+    world.instances[1] = replace(world.instances[1], state="exited")
+    waited: list[str] = []
+    monkeypatch.setattr(world.engine, "wait_healthy", lambda those, **_: waited.extend(one.name for one in those))
+    start(world.site, [], {})
+    assert waited == ["fleet-core-2"]
 
 
 def test_the_edge_is_reloaded_whatever_it_is_called(world: World) -> None:
