@@ -117,14 +117,17 @@ class ComposeEngine:
     def stage_again(self, release: Release, source: Release) -> Staged:
         """Stage the files of an earlier release under a new id; its images and secret versions come with them.
 
-        Secrets of which the new one has other versions than the earlier one get those.
+        Secrets of which the new one has other versions than the earlier one get those, services other images.
         """
+        images = {
+            variable(name, "image"): image for name, image in release.images.items() if source.images.get(name) != image
+        }
         others = {
             variable(name, "file"): secret_path(name, mark)
             for name, mark in release.secrets.items()
             if source.secrets.get(name) != mark
         }
-        copy = rollout.stage_again(self.directory, source.id, release.id, others)
+        copy = rollout.stage_again(self.directory, source.id, release.id, {**images, **others})
         read = self.host.run_all([copy, self._resolved(release.id)], timeout=120)
         done = _results(self._resolving(release.id), read[-1], RESOLVED)
         return _staged(replace(release, files=source.files), [one.check(self.host.name) for one in done])

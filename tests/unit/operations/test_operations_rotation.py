@@ -167,3 +167,13 @@ def test_a_rollback_to_before_a_rotation_uses_the_password_that_the_server_knows
         world.stage_again(release, earlier)
     told = world.host.transcript[0]  # type: ignore[attr-defined]
     assert told.endswith(" r0 r2 DB_PASSWORD_FILE=./secrets/db_password.today")
+
+
+def test_a_database_that_a_rollback_leaves_as_it_is_is_not_another_one_by_hand(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    earlier = Release("r0", "v0", {"store": "postgres:15@sha256:a", "core": "core:v0@sha256:b"})
+    held = replace(earlier, id="r2", images={**earlier.images, "store": "postgres:16@sha256:c"})
+    with suppress(IndexError):  # this host resolves no Compose file
+        world.stage_again(held, earlier)
+    told = world.host.transcript[0]  # type: ignore[attr-defined]
+    assert told.endswith(" r0 r2 STORE_IMAGE=postgres:16@sha256:c")
