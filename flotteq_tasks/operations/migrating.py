@@ -7,6 +7,7 @@ from flotteq_tasks.model.errors import FlotteqError
 from flotteq_tasks.operations import database
 from flotteq_tasks.operations.context import Site, holder
 from flotteq_tasks.operations.lock import locked
+from flotteq_tasks.operations.repair import repair
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def migrate(site: Site, variables: Mapping[str, str], *, only_status: bool) -> M
         applied, pending = database.migration_status(site, migrations)
         return Migrated(tuple(applied), tuple(pending))
     with locked(site, holder("migrate", variables)) as keeper:
-        if site.engine.facts().release is None:
+        if repair(site, keeper).release is None:
             raise FlotteqError(f"nothing has been deployed to {site.host.name} yet", hint="inv deploy --version v1.0.0")
         with site.report.step("migrations") as note:
             applied, note.text = database.migrate(site, migrations)

@@ -243,14 +243,20 @@ class Rollout:
         moves = self.prepared.moves
         return networks.leave(self.settings, moves, self.engine.facts() if moves.former else self.facts)
 
+    def given_up(self) -> list[Instance]:
+        """Containers that served and whose service flotteq.toml has no more."""
+        gone = [name for name in self.facts.active if name not in self.settings.services]
+        return [one for name in gone for one in self.facts.of(name)]
+
     def clean_up(self) -> None:
         """Remove what the new release replaced. It is live: a failure here is no failure of the deploy."""
+        old = [*self.old, *self.given_up()]
         try:
             with self.report.step("clean up") as note:
                 # A WebSocket may last as long as the drain time: the release is live meanwhile.
                 order = [
                     *edge_files.drain_commands(self.site, self.workers),
-                    *self.engine.retirement(self.old),
+                    *self.engine.retirement(old),
                     *self.leave(),
                 ]
                 keep = rollout.keep_edge_of(str(self.settings.directory), self.release.id)
@@ -263,6 +269,6 @@ class Rollout:
                 else:
                     done = self.site.host.run_all([*first, *retention.look(self.site)], timeout=seconds + 180)
                     retention.sweep(self.site, retention.found(self.site, done[len(first) :]))
-                note.text = f"{len(self.old)} old containers removed" if self.old else ""
+                note.text = f"{len(old)} old containers removed" if old else ""
         except FlotteqError as error:
             self.report.warn(f"{self.release.version} is live; not cleaned up, the next deploy does: {error.message}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deploy_world import HOME, KEEP_EDGE, World, image
+from deploy_world import HOME, KEEP_EDGE, UPSTREAMS, World, image
+from unit_support import instance
 
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import Done, File
@@ -33,6 +34,7 @@ from flotteq_tasks.operations.deploy import Deployed, DeployRequest, deploy, rol
 from flotteq_tasks.operations.deploy.rehearsal import rehearse
 from flotteq_tasks.operations.interrupted import abort, resume
 from flotteq_tasks.operations.lock import Keeper
+from flotteq_tasks.operations.migrating import migrate
 from flotteq_tasks.operations.plan import make_plan
 from flotteq_tasks.operations.probing import Tally
 from flotteq_tasks.operations.retention import prune
@@ -154,6 +156,21 @@ def test_start_does_not_wait_for_what_ran_and_was_once_started_again(
     monkeypatch.setattr(world.engine, "wait_healthy", lambda those, **_: waited.extend(one.name for one in those))
     start(world.site, [], {})
     assert waited == ["fleet-core-2"]
+
+
+def test_what_served_for_a_service_that_is_gone_is_removed_with_the_old_containers(world: World) -> None:
+    world.instances.append(instance("old-app", image="old:v1"))
+    file = world.host.file(UPSTREAMS)
+    more = b"upstream old-app {\n    server fleet-old-app-1:80;\n}\n"
+    world.host.files[UPSTREAMS] = replace(file, content=file.content + more)
+    _deploy(world)
+    assert "fleet-old-app-1" not in world.running
+
+
+def test_migrations_outside_of_a_deploy_are_those_of_the_live_release(world: World) -> None:
+    world.files_release = "r2"  # a client died when its files were there
+    migrate(world.site, {}, only_status=False)
+    assert world.files_release == "r1"
 
 
 def test_the_edge_is_reloaded_whatever_it_is_called(world: World) -> None:
