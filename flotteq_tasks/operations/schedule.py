@@ -43,9 +43,11 @@ class Scheduled:
 
 def commands(site: Site) -> dict[str, Command]:
     """What every job runs on the host."""
+    certificate = {"renew": _renewal(site), "rehearse": _rehearsal(site)} if schedule.renews(site.settings) else {}
+    if not schedule.backs_up(site.settings):
+        return certificate
     there = elsewhere(site)
     taking = ["run", "--reason", "scheduled", *there.words]
-    certificate = {"renew": _renewal(site), "rehearse": _rehearsal(site)} if schedule.renews(site.settings) else {}
     recovery = {
         "base": job_command(site, ["base", "--reason", "scheduled", *there.words], volumes=there.volumes),
         "wal": job_command(site, ["wal", *there.words], volumes=there.volumes, name=STORES_WAL),
@@ -106,7 +108,8 @@ def install(site: Site, variables: Mapping[str, str], *, without_escrow: bool = 
     """
     settings, jobs = site.settings, schedule.jobs(site.settings)
     with locked(site, holder("schedule.install", variables)) as keeper:
-        escrow.require(site, variables, first=is_first(site), without=without_escrow)
+        if schedule.backs_up(settings):
+            escrow.require(site, variables, first=is_first(site), without=without_escrow)
         with site.report.step("check") as note:
             by_cron = _check(site)
             note.text = f"{len(jobs)} times understood by {'cron' if by_cron else 'systemd'}"

@@ -151,15 +151,23 @@ def jobs(settings: Settings) -> list[Job]:
         Job("base", "take a base backup", times.base),
         Job("wal", "store the received write-ahead log", every, jitter=0, beside=True),
     ]
-    return [
-        *(certificate if renews(settings) else []),
-        *(recovery if settings.backup.pitr else []),
+    backups = [
         Job("backup", "back up database and certificates", times.backup),
         Job("full", "back up database, uploads and certificates", times.full),
         Job("verify", "read the newest set back, and a seventh of all data", times.verify),
         Job("drill", "restore the newest set where nobody uses it", times.drill),
         Job("prune", "remove what retention does not keep", times.prune),
     ]
+    return [
+        *(certificate if renews(settings) else []),
+        *(recovery if settings.backup.pitr else []),
+        *(backups if backs_up(settings) else []),
+    ]
+
+
+def backs_up(settings: Settings) -> bool:
+    """Whether the stack has a job that backs up."""
+    return settings.backup.service in settings.services
 
 
 def renews(settings: Settings) -> bool:

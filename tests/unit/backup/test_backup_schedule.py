@@ -3,15 +3,21 @@
 import fcntl
 import json
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from unit_support import fleet, shellcheck
+from unit_support import Events, fleet, shellcheck
 
 from flotteq_tasks.commands.shell import Command
+from flotteq_tasks.engines.compose.engine import ComposeEngine
+from flotteq_tasks.host.fake import FakeHost
 from flotteq_tasks.host.local import LocalHost
 from flotteq_tasks.model.errors import CommandFailed
-from flotteq_tasks.model.stack import Project, ScheduleSettings, Service
+from flotteq_tasks.model.stack import Project, ScheduleSettings, Service, ServiceBuild
+from flotteq_tasks.operations import schedule as operation
+from flotteq_tasks.operations.context import Site
 from flotteq_tasks.operations.history import entries
 from flotteq_tasks.operations.lock import break_lock, who_holds
 from flotteq_tasks.rendering import schedule
@@ -98,9 +104,13 @@ def test_shellcheck_has_nothing_to_say(program: Path) -> None:
     assert shellcheck(program.read_text(), "bash") == ""
 
 
+BACKS_UP = {**fleet().services, "backup": Service(kind="job", image="fleet-backup", build=ServiceBuild("b"))}
+
+
 def test_every_job_has_a_timer_that_catches_up_and_says_when_it_failed() -> None:
-    units = schedule.unit_texts(fleet())
-    names = [job.name for job in schedule.jobs(fleet())]
+    settings = fleet(services=BACKS_UP)
+    units = schedule.unit_texts(settings)
+    names = [job.name for job in schedule.jobs(settings)]
     assert len(units) == 2 * len(names) + 1
     for name in names:
         timer, service = units[f"fleet-schedule-{name}.timer"], units[f"fleet-schedule-{name}.service"]
@@ -113,9 +123,8 @@ def test_every_job_has_a_timer_that_catches_up_and_says_when_it_failed() -> None
 
 
 def test_the_table_of_cron_has_every_job() -> None:
-    services = {**fleet().services, "certbot": Service(kind="tool", image="certbot:v5")}
     assert (
-        schedule.cron_text(fleet(services=services))
+        schedule.cron_text(fleet(services=BACKS_UP))
         == """\
 # Written by `inv schedule.install`.
 SHELL=/bin/sh
@@ -129,6 +138,15 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 17 6 * * * root /srv/fleet/schedule/by-cron prune
 """
     )
+
+
+def test_without_a_backup_job_the_certificate_is_renewed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = SimpleNamespace(write=lambda *_, **__: True)
+    monkeypatch.setattr(operation, "locked", lambda *_: nullcontext(keeper))
+    host, settings = FakeHost({"*": ""}), fleet()
+    site = Site(settings, host, ComposeEngine(host, settings), Events().report)
+    assert operation.install(site, {}) == ["renew", "rehearse"]
+    assert list(operation.commands(site)) == ["renew", "rehearse"]
 
 
 @pytest.mark.parametrize(
