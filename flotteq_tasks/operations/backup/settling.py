@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from flotteq_tasks.commands import swapping
 from flotteq_tasks.commands.shell import Command
 from flotteq_tasks.host.base import File
-from flotteq_tasks.model.errors import NotPutBack
+from flotteq_tasks.model.errors import NotPutBack, SettingsError
 from flotteq_tasks.model.facts import Facts
 from flotteq_tasks.operations.backup.job import run_job
 from flotteq_tasks.operations.backup.sets import RESTORING
@@ -86,11 +86,17 @@ def _settle_files(site: Site, left: Mapping[str, str]) -> str:
 
 
 def consumer(site: Site) -> str:
-    """The service that uses the database: it runs the migrations, or it is the API."""
+    """The service that uses the database: it runs the migrations, or it is the API, or the first with a public name."""
     settings = site.settings
     if settings.migrations is not None:
         return settings.migrations.service
-    return next(name for name in settings.of_kind("rolling") if settings.services[name].vhost == "api")
+    rolling = [name for name in settings.of_kind("rolling") if name in settings.public]
+    apis = [name for name in rolling if settings.services[name].vhost == "api"]
+    if not rolling:
+        raise SettingsError(
+            "flotteq.toml does not say which service uses the database", hint="[migrations] service names it"
+        )
+    return [*apis, *rolling][0]
 
 
 def application(site: Site, facts: Facts) -> swapping.Application:

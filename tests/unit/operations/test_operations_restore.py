@@ -13,6 +13,7 @@ from flotteq_tasks.model.backup import BackupSet
 from flotteq_tasks.model.errors import NotPutBack, PreflightFailed
 from flotteq_tasks.model.events import StepNote
 from flotteq_tasks.model.facts import Facts
+from flotteq_tasks.model.stack import Service, Vhost
 from flotteq_tasks.operations.backup import settling
 from flotteq_tasks.operations.backup.restore import _Restore
 from flotteq_tasks.operations.backup.swap import Exchange, Restored
@@ -79,3 +80,15 @@ def test_a_site_behind_its_maintenance_page_is_not_as_before(settled: str | int,
     exchange, _ = _exchange(settled)
     with pytest.raises(NotPutBack, match=said):
         exchange.swap_back()
+
+
+@pytest.mark.parametrize(("vhosts", "found"), [(("web", "api"), "b"), (("web", "web"), "a")])
+def test_without_migrations_the_api_uses_the_database_or_the_first_that_is_public(
+    vhosts: tuple[Vhost, Vhost], found: str
+) -> None:
+    services = {
+        name: Service(kind="rolling", image="i", port=80, subdomain=name, vhost=vhost)
+        for name, vhost in zip(("a", "b"), vhosts, strict=True)
+    }
+    settings, host = fleet(services=services, migrations=None), FakeHost()
+    assert settling.consumer(Site(settings, host, ComposeEngine(host, settings), Events().report)) == found
