@@ -622,6 +622,13 @@ def test_files_of_the_edge_that_were_cut_off_half_way_make_way_for_those_from_be
     assert [one for one in done if one] == ["kill -HUP", told[1], "kill -HUP", told[2], told[2]]
 
 
+def test_after_a_reload_that_took_its_time_the_host_is_looked_at_again() -> None:
+    engine = Engine(replace(CLEAN, edge_kept=True), replace(CLEAN, edge_kept=True, clock=1061.0))
+    engine.host = host = FakeHost({re.compile("kill -HUP"): "1 2", "*": ""})
+    facts = repair.repair(Site(fleet(), host, engine, Events().report), Journal())  # type: ignore[arg-type]
+    assert facts.clock == 1061.0
+
+
 def test_a_release_that_was_recorded_stays() -> None:
     second = Release("r2", "v2", {})
     after = _facts(instances=(*SERVING, STRAY), active=SWITCHED.active, active_release="r2", files_release="r2",
