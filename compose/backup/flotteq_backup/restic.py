@@ -122,7 +122,6 @@ class Restic:
             "backup",
             "--json",
             "--one-file-system",
-            "--exclude-caches",
             f"--exclude={path}/.flotteq-restore",
             "--host",
             self.host,

@@ -283,6 +283,19 @@ def test_a_file_that_could_not_be_read_makes_a_set_that_does_not_count(
     )  # fmt: skip
 
 
+def test_a_visitors_file_keeps_no_directory_out_of_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = tmp_path / "said"
+    body = (
+        f'echo "$*" >{said}; echo {{\\"message_type\\": \\"summary\\", \\"snapshot_id\\": \\"s\\", '
+        '\\"total_bytes_processed\\": 0, \\"total_files_processed\\": 0}'
+    )
+    fake_program(tmp_path / "bin", "restic", body)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    assert Restic("fleet-test").save_tree("/src/uploads", ["part=uploads"]).complete
+    words = [word for word in said.read_text().split() if word.startswith("--exclude")]
+    assert words == ["--exclude=/src/uploads/.flotteq-restore"]
+
+
 def test_a_program_that_is_watched_ends_when_the_watch_says_so() -> None:
     def full() -> None:
         raise Failed("12 MiB left")
