@@ -77,7 +77,9 @@ def read_everything(text: str) -> list[BackupSet]:
         except ValueError:
             continue
         _take(sets, event)
-    return [one for one in sets.values() if one.where]
+    # One that came from elsewhere was entered late, and may be old.
+    known = sorted(sets.values(), key=lambda one: datetime.fromisoformat(one.created))
+    return [one for one in known if one.where]
 
 
 def _take(sets: dict[str, BackupSet], event: Mapping[str, Any]) -> None:

@@ -73,7 +73,12 @@ class Ledger:
                     sets.pop(name, None)
             elif name in sets:
                 _note(sets[name], one)
-        return sets
+        # One that came from elsewhere was entered late, and may be old.
+        return dict(sorted(sets.items(), key=lambda one: _created(one[1])))
+
+
+def _created(one: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(str(one.get("created") or one["at"]))
 
 
 def _note(found: dict[str, Any], event: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from flotteq_backup.errors import Busy
 from flotteq_backup.ledger import Ledger, alone
 from flotteq_backup.settings import Settings
 
-from flotteq_tasks.model.backup import Away, joined, promises, read_everything, read_ledger
+from flotteq_tasks.model.backup import Away, choose, joined, promises, read_everything, read_ledger
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 FACTS: dict[str, Any] = {
@@ -111,6 +111,22 @@ def test_the_host_and_the_container_read_the_same_ledger(tmp_path: Path) -> None
     assert sets[1].copies == ("offsite",)
     assert list(ledger.sets()) == ["a", "b"]
     assert ledger.sets()["a"]["verified"] is False
+
+
+def test_an_old_set_that_was_brought_back_is_not_the_newest(tmp_path: Path) -> None:
+    ledger = written(
+        tmp_path,
+        taken("gone", hours=900), {"event": "copied", "id": "gone", "to": "vault"}, {"event": "removed", "id": "gone"},
+        taken("old", hours=30),
+        taken("new", hours=1),
+        taken("gone", hours=900, verified=False), {"event": "verified", "id": "gone", "ok": True},
+        taken("strange", hours=800, verified=False), {"event": "verified", "id": "strange", "ok": True},
+    )  # fmt: skip
+    sets = read_ledger(ledger.path.read_text())
+    assert [one.id for one in sets] == list(ledger.sets()) == ["gone", "strange", "old", "new"]
+    assert choose(sets, "latest", "db").id == "new"
+    (promise,) = promises(sets, {"db": 26}, NOW)
+    assert (promise.set, promise.kept) == ("new", True)
 
 
 def test_a_set_that_only_a_copy_has_still_is_known_and_does_not_count_as_one_of_the_host(tmp_path: Path) -> None:
