@@ -79,7 +79,8 @@ def bring(store: Restic, away: Restic, since: str) -> None:
 def unpack(settings: Settings, store: Restic, chain: str) -> None:
     """Put a chain of the log back to where it was received, from all snapshots that have some of it.
 
-    A segment that was not complete in an earlier snapshot gives way to the complete one.
+    A segment that was not complete in an earlier snapshot gives way to the complete one. What is newer stays: the
+    receiver may be writing to it, and the server keeps nothing of what it has acknowledged.
 
     Raises:
         Failed: none has it.
@@ -88,7 +89,7 @@ def unpack(settings: Settings, store: Restic, chain: str) -> None:
     place.mkdir(parents=True, exist_ok=True)
     for snapshot in store.snapshots(TAG):
         try:
-            store.restore(str(snapshot["id"]), str(place), str(place))
+            store.restore(str(snapshot["id"]), str(place), str(place), newer=True)
         except Failed as error:
             # One from before the chain, or from behind it, has nothing to give.
             if "not found" not in f"{error.message} {error.details}":

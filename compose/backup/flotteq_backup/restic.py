@@ -211,9 +211,14 @@ class Restic:
         """A small file's text."""
         return self._run("dump", snapshot, path)
 
-    def restore(self, snapshot: str, path: str, target: str) -> None:
-        """Put a directory's content into an empty one, and compare what was written."""
-        self._run("restore", f"{snapshot}:{path}", "--target", target, "--verify", limit=4 * 3600)
+    def restore(self, snapshot: str, path: str, target: str, *, newer: bool = False) -> None:
+        """Put a directory's content into an empty one, and compare what was written.
+
+        Args:
+            newer: the directory may have files; one that is as new as in the snapshot stays as it is.
+        """
+        words = ["--overwrite", "if-newer"] if newer else []
+        self._run("restore", f"{snapshot}:{path}", "--target", target, "--verify", *words, limit=4 * 3600)
 
     def entries(self, snapshot: str, path: str) -> list[dict[str, Any]]:
         """Everything below a directory of a snapshot."""

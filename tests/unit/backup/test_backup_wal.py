@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from flotteq_backup import archive, backup, base, metrics, receive, recover, retention, wal
 from flotteq_backup.errors import Failed, Unknown
+from flotteq_backup.restic import Restic
 from flotteq_backup.settings import Settings as Job
 from unit_support import fake_program
 
@@ -176,6 +177,24 @@ def test_the_newest_log_of_every_day_comes_back_from_elsewhere() -> None:
     store: Any = Store({})
     archive.bring(store, Store(TIMES), "2026-11-20T01:00:00+00:00")  # type: ignore[arg-type]
     assert store.copied == ["late", "next"]
+
+
+def test_a_segment_that_is_being_received_is_not_overwritten_by_an_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = dataclasses.replace(JOB, place=tmp_path)
+    segment(wal.folder(job) / "7-20261120T000000Z", f"{FIRST}.partial")
+    said = tmp_path / "said"
+    fake_program(
+        tmp_path / "bin",
+        "restic",
+        f"""case $* in *snapshots*) echo '[{{"id": "s", "time": ""}}]' ;;
+*) echo "$*" >>{said} ;; esac""",
+    )
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    archive.unpack(job, Restic("fleet-test"), "7-20261120T000000Z")
+    (words,) = said.read_text().splitlines()
+    assert "restore s:" in words and "--overwrite if-newer" in words
 
 
 def test_what_an_interrupted_run_left_is_removed_and_the_log_stays() -> None:
