@@ -62,12 +62,20 @@ def of_sets(sets: Iterable[Mapping[str, Any]], free: int) -> Iterator[Sample]:
     for state in (True, False):
         count = sum(bool(one.get("verified")) is state for one in known)
         yield Sample("flotteq_backup_sets", {"state": "verified" if state else "unverified"}, count)
-    drills = sorted((one["drilled"] for one in known if one.get("drilled")), key=lambda one: str(one["at"]))
-    if drills:
-        yield Sample("flotteq_backup_last_drill_timestamp_seconds", {}, _seconds(drills[-1]["at"]))
-        yield Sample("flotteq_backup_last_drill_ok", {}, int(drills[-1]["ok"]))
-        yield Sample("flotteq_backup_drill_rto_seconds", {}, drills[-1]["seconds"])
+    yield from _of_drills(known)
     yield Sample("flotteq_backup_free_bytes", {}, free)
+
+
+def _of_drills(sets: Iterable[Mapping[str, Any]]) -> Iterator[Sample]:
+    """A base backup is drilled behind a set: the one that was well must not hide the other."""
+    drilled = sorted((one for one in sets if one.get("drilled")), key=lambda one: str(one["drilled"]["at"]))
+    newest = {"base" in one["parts"]: one["drilled"] for one in drilled}
+    if newest:
+        # Base backups may stay behind where point-in-time recovery was turned off: nobody drills them any more.
+        last = newest.get(False, drilled[-1]["drilled"])
+        yield Sample("flotteq_backup_last_drill_timestamp_seconds", {}, _seconds(last["at"]))
+        yield Sample("flotteq_backup_last_drill_ok", {}, int(all(one["ok"] for one in newest.values())))
+        yield Sample("flotteq_backup_drill_rto_seconds", {}, last["seconds"])
 
 
 def of_log(slot: Slot | None, stored: str) -> list[Sample]:

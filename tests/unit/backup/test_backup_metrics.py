@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flotteq_backup import __main__ as program
 from flotteq_backup import metrics
+from flotteq_backup.settings import Settings
 
 
 def taken(name: str, **more: Any) -> dict[str, Any]:
@@ -54,6 +56,30 @@ flotteq_backup_drill_rto_seconds{stack="fleet-production"} 41
 flotteq_backup_free_bytes{stack="fleet-production"} 1073741824
 """
     )
+
+
+@pytest.mark.parametrize(("of_set", "of_base"), [(True, True), (False, True), (True, False)])
+def test_a_base_backup_that_is_well_does_not_hide_a_set_that_is_not(of_set: bool, of_base: bool) -> None:
+    base = {"base": {"size": 9, "added": 3}}
+    sets = [
+        taken("a", drilled={"at": "2026-11-22T05:20:00Z", "ok": of_set, "seconds": 41.0}),
+        taken("b", parts=base, drilled={"at": "2026-11-15T05:30:00Z", "ok": False, "seconds": 3.0}),
+        taken("c", parts=base, drilled={"at": "2026-11-22T05:30:00Z", "ok": of_base, "seconds": 7.0}),
+    ]
+    found = {one.name: one.value for one in metrics.of_sets(sets, 0)}
+    assert found["flotteq_backup_last_drill_ok"] == int(of_set and of_base)
+    assert found["flotteq_backup_drill_rto_seconds"] == 41.0
+    assert found["flotteq_backup_last_drill_timestamp_seconds"] == 1795324800
+
+
+def test_the_drill_of_a_base_backup_has_metrics_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "_measure", lambda _settings, job, *_: jobs.append(job))
+    monkeypatch.setattr(program, "give_credentials", lambda _: None)
+    monkeypatch.setattr(program.Program, "drill", lambda *_: {})
+    monkeypatch.setattr(program.Settings, "read", lambda _: Settings(place=tmp_path))
+    jobs: list[str] = []
+    assert [program.main(["drill", what], {}) for what in ("latest", "base")] == [0, 0]
+    assert jobs == ["drill", "drill-base"]
 
 
 def test_files_are_whole_readable_and_one_for_each_job(tmp_path: Path) -> None:
