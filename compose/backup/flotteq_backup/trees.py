@@ -149,10 +149,17 @@ def finish(root: Path) -> int:
     incoming, outgoing = root / KEPT / plan["incoming"], root / KEPT / plan["outgoing"]
     outgoing.mkdir(mode=0o700, exist_ok=True)
     for name, number in sorted(plan["new"].items()):
-        arrived = os.path.lexists(root / name) and (root / name).lstat().st_ino == number
+        # What is not there to be moved any more has arrived, whatever the application made of it since.
+        arrived = not os.path.lexists(incoming / name) or (
+            os.path.lexists(root / name) and (root / name).lstat().st_ino == number
+        )
         if name in plan["old"]:
             if not arrived:
-                _exchange(root / name, incoming / name)
+                try:
+                    _exchange(root / name, incoming / name)
+                except FileNotFoundError:
+                    # Whoever uses the files has removed it since they were listed.
+                    (incoming / name).rename(root / name)
             if os.path.lexists(incoming / name):
                 (incoming / name).rename(outgoing / name)
         elif not arrived:

@@ -65,6 +65,48 @@ def test_an_exchange_that_is_cut_off_anywhere_is_brought_to_its_end(
     assert trees.finish(tmp_path) == 0
 
 
+def test_what_the_application_removes_meanwhile_does_not_hold_an_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, {"a": "1", "b": "2", "gone": "3"})
+    incoming = trees.beside(tmp_path, "new")
+    fill(incoming, {"a": "4", "b": "5"})
+    exchange = trees._exchange
+
+    def moved(one: Path, other: Path) -> None:
+        for name in ("b", "gone"):
+            (tmp_path / name).unlink(missing_ok=True)
+        exchange(one, other)
+
+    monkeypatch.setattr(trees, "_exchange", moved)
+    trees.exchange(tmp_path, incoming, tmp_path / trees.KEPT / "before-1")
+    assert held(tmp_path) == {"a": "4", "b": "5"}
+    assert trees.finish(tmp_path) == 0
+
+
+def test_what_the_application_writes_anew_after_a_cut_does_not_hold_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, {"a": "1", "b": "2"})
+    incoming = trees.beside(tmp_path, "new")
+    fill(incoming, {"a": "3", "b": "4", "c": "5"})
+
+    def cut(one: Path, other: Path) -> None:
+        if one.name == "b":
+            raise KeyboardInterrupt
+        exchange(one, other)
+
+    with monkeypatch.context() as patch:
+        exchange = trees._exchange
+        patch.setattr(trees, "_exchange", cut)
+        with pytest.raises(KeyboardInterrupt):
+            trees.exchange(tmp_path, incoming, tmp_path / trees.KEPT / "before-1")
+    (tmp_path / "kept").write_text("6")
+    (tmp_path / "kept").rename(tmp_path / "a")
+    trees.finish(tmp_path)
+    assert held(tmp_path) == {"a": "6", "b": "4", "c": "5"}
+
+
 def test_a_place_beside_is_empty_again(tmp_path: Path) -> None:
     fill(trees.beside(tmp_path, "new"), {"left": "by a restore that was cut off"})
     assert list(trees.beside(tmp_path, "new").iterdir()) == []
