@@ -201,6 +201,8 @@ def undo(site: Site, variables: Mapping[str, str]) -> Restored:
 def finalize(site: Site, variables: Mapping[str, str]) -> list[str]:
     """Remove the databases and files from before restores, and what a restore that was cut off left; their names."""
     with locked(site, holder("restore.finalize", variables)) as keeper:
+        # A swap may still run, files may be half exchanged: what is removed here is what they need to end.
+        repair(site, keeper)
         names = former(site, "before") + former(site, "restored")
         with site.report.step("remove") as note:
             drop(site, names)
