@@ -188,7 +188,7 @@ fi
 reopen
 say "closed $(($(clock) - began))"
 say "way $way"
-[ "$way" = reconnect ] || healthy "$limit" health || { echo restore >"$page"; back; }
+[ "$way" = reconnect ] || healthy "$limit" health || { [ -e "$page" ] || echo restore >"$page"; back; }
 """
 
 # A swap that its client left alone ends by itself; one that a power cut ended is brought to an end here.

@@ -207,6 +207,13 @@ def test_a_page_that_a_person_put_up_stays(host: Path) -> None:
     assert page(host).exists()
 
 
+def test_a_page_that_a_person_put_up_stays_when_the_former_database_comes_back(host: Path) -> None:
+    page(host).touch()
+    (host / "state").write_text("running starting")
+    assert swap(host, way="restart")[0].returncode == swapping.RETURNED
+    assert page(host).exists()
+
+
 def test_a_page_that_a_power_cut_left_goes(host: Path) -> None:
     page(host).write_text("restore\n")
     assert swap(host)[0].returncode == 0
