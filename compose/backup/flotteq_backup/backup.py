@@ -118,7 +118,7 @@ class Taking:
             session.ask("begin isolation level repeatable read read only")
             # Read before the dump: a sequence can only go on meanwhile.
             snapshot = session.ask("select pg_export_snapshot()")[0]
-            facts = postgres.contents(session, postgres.BY_COLUMN, self.store.pace)
+            facts = postgres.contents(session, postgres.BY_QUALIFIED, self.store.pace)
             if self.quick and not facts["tables"]:
                 raise Empty("the database has no table")
             gate = Gate(b"PGDMP", settings.floor, settings.stall, settings.limit)

@@ -44,7 +44,7 @@ and n.nspname not like 'pg_toast%' and n.nspname not like 'pg_temp%'
 and not exists (select from pg_depend d where d.objid = c.oid and d.classid = 'pg_class'::regclass and d.deptype = 'e')
 """
 # How the rows of a set are hashed; its manifest says it. A manifest that does not is from before there were two ways.
-BY_TEXT, BY_COLUMN = "text", "column"
+BY_TEXT, BY_COLUMN, BY_QUALIFIED = "text", "column", "qualified"
 _HASHES = {
     # Postgres quotes what is in a row as it writes the row's text: that takes longer than all the rest. And of a table
     # that has a column "t" this is that column alone; it stays as it was for the sets that were taken so.
@@ -52,6 +52,9 @@ _HASHES = {
     # A row's hash adds up those of its columns: the sum over the rows would not see two values that changed places.
     BY_COLUMN: "hashtextextended(hash_record_extended(row(COLUMNS), 0)::text, 0)",
 }
+# The same, and names of relations and functions (regclass, regproc) have their schema whatever ALTER DATABASE has made
+# the search path of the live database: a restored one is compared before it gets that.
+_HASHES[BY_QUALIFIED] = _HASHES[BY_COLUMN]
 # A sum of 64-bit hashes does not depend on the order of rows; the number of rows stands beside it.
 _CONTENT = "select json_build_array(count(*), coalesce(sum({}), 0)::text) from only {} t"
 _FACTS = """
@@ -148,13 +151,15 @@ class Session:
         return process.failed("psql", code, "\n".join(self._said))
 
 
-def contents(session: Session, hashed: str = BY_COLUMN, pace: Pace = FULL) -> dict[str, Any]:
+def contents(session: Session, hashed: str = BY_QUALIFIED, pace: Pace = FULL) -> dict[str, Any]:
     """Rows and checksum of every table, and what else must be the same after a restore.
 
     Args:
         hashed: how rows are hashed: as those were that these are compared with.
         pace: with which pauses the server works.
     """
+    if hashed == BY_QUALIFIED:
+        session.ask("set search_path=pg_catalog")
     facts: dict[str, Any] = json.loads("".join(session.ask(_FACTS)))
     facts["hashed"] = hashed
     facts["tables"] = {}

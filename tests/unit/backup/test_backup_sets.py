@@ -48,6 +48,19 @@ def test_one_difference_is_one_sentence(path: tuple[str, str], value: object, se
     assert postgres.differences(FACTS, found) == [sentence]
 
 
+@pytest.mark.parametrize(("hashed", "set_"), [("text", False), ("column", False), ("qualified", True)])
+def test_names_have_their_schema_whatever_the_database_is_set_to(hashed: str, set_: bool) -> None:
+    said: list[str] = []
+
+    class Server:
+        def ask(self, statement: str) -> list[str]:
+            said.append(statement)
+            return ["{}" if "json_build_object" in statement else "[]"]
+
+    postgres.contents(Server(), hashed)  # type: ignore[arg-type]
+    assert (said[0] == "set search_path=pg_catalog") is set_
+
+
 def test_a_missing_table_is_named() -> None:
     found = copy.deepcopy(FACTS)
     del found["tables"]["public.vehicles"]
