@@ -67,10 +67,17 @@ def test_a_missing_table_is_named() -> None:
     assert postgres.differences(FACTS, found) == ["table public.vehicles is missing"]
 
 
-def test_a_sequence_that_went_on_during_the_dump_is_no_difference() -> None:
+@pytest.mark.parametrize(("now", "turning"), [(9, []), (1, ["public.vehicles_id_seq"])])
+def test_a_sequence_that_went_on_during_the_dump_is_no_difference(now: int, turning: list[str]) -> None:
     found = copy.deepcopy(FACTS)
-    found["sequences"]["public.vehicles_id_seq"] = 9
+    found["sequences"]["public.vehicles_id_seq"], found["turning"] = now, turning
     assert postgres.differences(FACTS, found) == []
+
+
+def test_a_sequence_that_lost_its_value_is_a_difference_whichever_way_it_counts() -> None:
+    found = copy.deepcopy(FACTS)
+    found["sequences"]["public.vehicles_id_seq"], found["turning"] = None, ["public.vehicles_id_seq"]
+    assert len(postgres.differences(FACTS, found)) == 1
 
 
 @pytest.mark.parametrize("name", ['a"b', "a b", "a'b", "ä"])
