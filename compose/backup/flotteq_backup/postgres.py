@@ -205,7 +205,11 @@ def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
             wrong.append(f"table {name} has {after[0]} rows instead of {before[0]}")
         elif before != after:
             wrong.append(f"table {name} has other contents")
-    alike = ("extensions", "encoding", "collate", "ctype", "relations")
+    # A dump says "create extension" without a version: it gets the one of the image, see ``moved_extensions``.
+    before, after = set(wanted["extensions"]), set(found["extensions"])
+    if before != after:
+        wrong.append(f"extensions: {', '.join(sorted(after))} instead of {', '.join(sorted(before))}")
+    alike = ("encoding", "collate", "ctype", "relations")
     wrong += [f"{kind}: {found[kind]} instead of {wanted[kind]}" for kind in alike if wanted[kind] != found[kind]]
     for name, last in wanted["sequences"].items():
         now = found["sequences"].get(name)
@@ -214,6 +218,16 @@ def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
         if name not in found["sequences"] or back:
             wrong.append(f"sequence {name} stands at {now} instead of {last}")
     return wrong
+
+
+def moved_extensions(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Which extensions have another version than when the set was taken; empty: none."""
+    versions = found["extensions"]
+    return ", ".join(
+        f"{name} {versions[name]} instead of {version}"
+        for name, version in sorted(wanted["extensions"].items())
+        if versions.get(name, version) != version
+    )
 
 
 def dump_words(settings: Settings, snapshot: str) -> list[str]:

@@ -129,6 +129,9 @@ class Beside:
             if wrong:
                 raise NotVerified(f"the restored database is not the one of the manifest: {'; '.join(wrong[:5])}")
             note.text = f"{len(found['tables'])} tables alike"
+            moved = postgres.moved_extensions(self.one["facts"], found)
+            if moved:
+                say.warn(f"the image has other versions of extensions: {moved}")
         with say.step("check the indexes") as note:
             note.text = postgres.check_indexes(settings, self.target, rows=self.trial)
         return found

@@ -36,7 +36,7 @@ def test_an_equal_database_has_no_differences() -> None:
         (("tables", "public.vehicles"), [1, "17"], "table public.vehicles has 1 rows instead of 2"),
         (("tables", "public.vehicles"), [2, "18"], "table public.vehicles has other contents"),
         (("tables", "public.more"), [1, "1"], "table public.more is not in the manifest"),
-        (("extensions", "plpgsql"), "1.1", "extensions: {'plpgsql': '1.1'} instead of {'plpgsql': '1.0'}"),
+        (("extensions", "vector"), "0.8.0", "extensions: plpgsql, vector instead of plpgsql"),
         (("relations", "r"), 1, "relations: {'r': 1} instead of {'r': 2}"),
         (("sequences", "public.vehicles_id_seq"), 1, "sequence public.vehicles_id_seq stands at 1 instead of 2"),
         (("sequences", "public.vehicles_id_seq"), None, "sequence public.vehicles_id_seq stands at None instead of 2"),
@@ -59,6 +59,14 @@ def test_names_have_their_schema_whatever_the_database_is_set_to(hashed: str, se
 
     postgres.contents(Server(), hashed)  # type: ignore[arg-type]
     assert (said[0] == "set search_path=pg_catalog") is set_
+
+
+def test_an_extension_of_the_images_own_version_is_said_and_no_difference() -> None:
+    found = copy.deepcopy(FACTS)
+    found["extensions"]["plpgsql"] = "1.1"
+    assert postgres.differences(FACTS, found) == []
+    assert postgres.moved_extensions(FACTS, found) == "plpgsql 1.1 instead of 1.0"
+    assert postgres.moved_extensions(FACTS, FACTS) == ""
 
 
 def test_a_missing_table_is_named() -> None:
