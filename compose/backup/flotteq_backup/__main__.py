@@ -164,10 +164,6 @@ class Program(Library):
             with say.step("read back") as note:
                 document = self.document(chosen)
                 note.text = backup.verify(self.store, document)
-            with say.step("check the repository") as note:
-                data = f"{datetime.now(UTC).isoweekday()}/7" if given.data == "weekday" else given.data
-                self.store.check(data=data)
-                note.text = f"{data} of its data" if data else "structure"
         except Unknown:
             raise
         except Failed as error:
@@ -175,8 +171,34 @@ class Program(Library):
             raise NotVerified(
                 f"set {chosen['id']} is damaged: {error.message}", hint="inv backup.all", details=error.details
             ) from error
+        try:
+            with say.step("check the repository") as note:
+                data = f"{datetime.now(UTC).isoweekday()}/7" if given.data == "weekday" else given.data
+                self.store.check(data=data)
+                note.text = f"{data} of its data" if data else "structure"
+        except Failed as error:
+            hurt = self._hurt()
+            what = f"set {', '.join(hurt)} is damaged" if hurt else "the repository is damaged, every set can be read"
+            raise NotVerified(f"{what}: {error.message}", hint="inv backup.all", details=error.details) from error
         self.ledger.add("verified", id=document["id"], ok=True)
         return {"id": document["id"], "parts": sorted(document["parts"])}
+
+    def _hurt(self) -> list[str]:
+        """Read every set that counts, the newest first, and mark those that are damaged; their ids.
+
+        A check looks at the whole repository: what it finds need not be a piece of the set that was asked for.
+        """
+        # What is read from the cache proves nothing of the repository.
+        store, hurt = dataclasses.replace(self.store, options=(*self.store.options, "--no-cache")), list[str]()
+        for one in reversed([one for one in self.ledger.sets().values() if one.get("verified")]):
+            with say.step(f"read back {one['id']}") as note:
+                try:
+                    note.text = backup.verify(store, self.document(one, store))
+                except Failed as error:
+                    note.text = error.message
+                    hurt.append(str(one["id"]))
+                    self.ledger.add("verified", id=one["id"], ok=False, problem=error.message)
+        return hurt
 
     def _verify_copy(self, copy: Copy, chosen: dict[str, Any]) -> Any:
         away = copy.open(self.settings.name, pace=self.store.pace)

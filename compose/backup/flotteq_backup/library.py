@@ -71,9 +71,9 @@ class Library:
         what = "no verified set" if wanted in NEWEST else "no set" if not found else "more than one set"
         raise Unknown(f"{what} {wanted}{f' with {part}' if part else ''}", hint=f"the newest: {known}")
 
-    def document(self, entry: dict[str, Any]) -> dict[str, Any]:
+    def document(self, entry: dict[str, Any], store: Restic | None = None) -> dict[str, Any]:
         """A set's manifest, from the repository."""
-        document = manifest.load(self.store, entry["manifest"])
+        document = manifest.load(store or self.store, entry["manifest"])
         if document["name"] != self.settings.name:
             raise Unknown(f"set {document['id']} is one of {document['name']}, not of {self.settings.name}")
         for part, one in document["parts"].items():

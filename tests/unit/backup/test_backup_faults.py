@@ -1,5 +1,6 @@
 """What goes wrong around a restore is refused in one sentence, and the database that was being filled is gone."""
 
+import argparse
 import copy
 import hashlib
 import shutil
@@ -294,6 +295,37 @@ def test_a_visitors_file_keeps_no_directory_out_of_a_set(tmp_path: Path, monkeyp
     assert Restic("fleet-test").save_tree("/src/uploads", ["part=uploads"]).complete
     words = [word for word in said.read_text().split() if word.startswith("--exclude")]
     assert words == ["--exclude=/src/uploads/.flotteq-restore"]
+
+
+@pytest.mark.parametrize("hurt", [["old"], ["old", "new"], []])
+def test_what_a_check_finds_is_said_of_the_sets_that_lack_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hurt: list[str]
+) -> None:
+    work = program.Program(Settings(place=tmp_path))
+    for day, name in enumerate(("old", "new"), 1):
+        created, parts = f"2026-11-0{day}T00:00:00Z", {"db": {"snapshot": name}}
+        work.ledger.add("set", id=name, created=created, verified=True, manifest=name, parts=parts, reason="manual")
+    read: list[str] = []
+
+    def read_back(store: Restic, document: dict[str, Any]) -> str:
+        # The first look goes through the cache.
+        if "--no-cache" in store.options:
+            read.append(document["id"])
+            if document["id"] in hurt:
+                raise Failed("a piece is missing")
+        return ""
+
+    def check(*_: Any, **__: Any) -> None:
+        raise Failed("repository contains errors")
+
+    monkeypatch.setattr(Restic, "check", check)
+    monkeypatch.setattr(program.Program, "learn", lambda _: None)
+    monkeypatch.setattr(program.Program, "document", lambda _, one, *__: {"id": one["id"], "parts": one["parts"]})
+    monkeypatch.setattr(backup, "verify", read_back)
+    with pytest.raises(NotVerified, match="damaged"):
+        work.verify(argparse.Namespace(id="latest", data="100%", to=[]))
+    assert read == ["new", "old"]
+    assert [name for name, one in work.ledger.sets().items() if not one["verified"]] == hurt
 
 
 def test_a_program_that_is_watched_ends_when_the_watch_says_so() -> None:
