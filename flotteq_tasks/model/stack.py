@@ -21,7 +21,7 @@ Layout = Literal["one", "each"]
 RECEIVER = "wal-receiver"
 # How the name of the container ends that stores what was received: it runs beside whatever holds the host's lock.
 STORES_WAL = "-wal-store"
-# The same of the containers that are asked for the migrations' status by who holds no lock: plans, `migrate --status`.
+# The same of the container that is asked for the migrations' status without the lock: by plans, `migrate --status`.
 PLANS = "-migrate-plan"
 
 

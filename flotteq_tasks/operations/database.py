@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Sequence
-from secrets import token_hex
 
 from flotteq_tasks.commands import postgres
 from flotteq_tasks.commands.shell import Command
@@ -128,10 +127,6 @@ def migration_script(migrations: Migrations, commands: Sequence[Sequence[str]], 
     return "\n".join(lines)
 
 
-def _asking_name(site: Site) -> str:
-    return f"{site.settings.project.name}-{token_hex(4)}{PLANS}"
-
-
 def _run(
     site: Site,
     migrations: Migrations,
@@ -141,8 +136,8 @@ def _run(
     release: str = "",
 ) -> str:
     text = migration_script(migrations, commands, only_pending=only_pending)
-    # Who only asks holds no lock: a name of its own, or it would end the migration of a deploy, or another question.
-    name = f"{site.settings.project.name}-migrate" if commands else _asking_name(site)
+    # Who only asks holds no lock: by the name of the one that migrates it would end the migration of a deploy.
+    name = f"{site.settings.project.name}{'-migrate' if commands else PLANS}"
     try:
         done = site.engine.run_once(
             migrations.service, ["sh", "-ec", text], name=name, limit=migrations.timeout, release=release

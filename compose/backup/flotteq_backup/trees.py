@@ -149,10 +149,8 @@ def finish(root: Path) -> int:
     incoming, outgoing = root / KEPT / plan["incoming"], root / KEPT / plan["outgoing"]
     outgoing.mkdir(mode=0o700, exist_ok=True)
     for name, number in sorted(plan["new"].items()):
-        # What is not there to be moved any more has arrived, whatever the application made of it since.
-        arrived = not os.path.lexists(incoming / name) or (
-            os.path.lexists(root / name) and (root / name).lstat().st_ino == number
-        )
+        # What does not wait to be moved any more has arrived, whatever the application made of it since.
+        arrived = not os.path.lexists(incoming / name) or (incoming / name).lstat().st_ino != number
         if name in plan["old"]:
             if not arrived:
                 try:

@@ -84,8 +84,9 @@ def test_what_the_application_removes_meanwhile_does_not_hold_an_exchange(
     assert trees.finish(tmp_path) == 0
 
 
-def test_what_the_application_writes_anew_after_a_cut_does_not_hold_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("between", [False, True], ids=["entries", "the two steps of one"])
+def test_what_the_application_writes_anew_after_a_cut_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: bool
 ) -> None:
     fill(tmp_path, {"a": "1", "b": "2"})
     incoming = trees.beside(tmp_path, "new")
@@ -95,6 +96,8 @@ def test_what_the_application_writes_anew_after_a_cut_does_not_hold_the_end(
         if one.name == "b":
             raise KeyboardInterrupt
         exchange(one, other)
+        if between:
+            raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         exchange = trees._exchange
@@ -105,6 +108,7 @@ def test_what_the_application_writes_anew_after_a_cut_does_not_hold_the_end(
     (tmp_path / "kept").rename(tmp_path / "a")
     trees.finish(tmp_path)
     assert held(tmp_path) == {"a": "6", "b": "4", "c": "5"}
+    assert (tmp_path / trees.KEPT / "before-1" / "a").read_text() == "1"
 
 
 def test_a_place_beside_is_empty_again(tmp_path: Path) -> None:

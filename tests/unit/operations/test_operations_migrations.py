@@ -71,11 +71,10 @@ def test_otherwise_the_migration_runs_and_asks_before_only_what_is_unknown(said:
 
 
 @pytest.mark.parametrize("release", ["", "r2"], ids=["of the live image", "of a plan"])
-def test_a_question_without_the_lock_neither_ends_a_migration_nor_another_question(release: str) -> None:
+def test_a_question_without_the_lock_does_not_end_a_migration(release: str) -> None:
     host = FakeHost({"*": f"{STATUS}\n{PENDING}"})
     site = Site(fleet(), host, ComposeEngine(host, fleet()), Events().report)
-    for _ in range(2):
-        assert migration_status(site, MIGRATIONS, release=release) == (("First",), ("Second",))
-    names = [re.search(r"--name (\S+)", line)[1] for line in host.transcript]  # type: ignore[index]
-    assert "fleet-migrate" not in names and len(set(names)) == 2
-    assert all(name.endswith(PLANS) for name in names), "a repair under the lock leaves them alone"
+    assert migration_status(site, MIGRATIONS, release=release) == (("First",), ("Second",))
+    (line,) = host.transcript
+    (name,) = re.findall(r"--name (\S+)", line)
+    assert name != "fleet-migrate" and name.endswith(PLANS), "a repair under the lock leaves it alone"
