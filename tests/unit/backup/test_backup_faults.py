@@ -335,7 +335,7 @@ def test_a_program_that_is_watched_ends_when_the_watch_says_so() -> None:
     started = time.monotonic()
     with pytest.raises(Failed, match="12 MiB left"):
         process.run(["sleep", "30"], watch=full)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert process.run(["cat"], text="said once", watch=lambda: None) == "said once"
 
 
