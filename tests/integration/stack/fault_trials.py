@@ -369,7 +369,7 @@ def trial_rows_that_are_read_by_pieces_have_the_same_checksum() -> None:
         session.ask = lambda statement: asked.append(statement) or ask(statement)  # type: ignore[method-assign, func-returns-value]
         whole = postgres.contents(session)["tables"]
         pieces = postgres.contents(session, postgres.BY_COLUMN, Pace(0.5))["tables"]
-        explained = session.ask("explain select 1 from only p where ctid >= '(16,0)' and ctid < '(32,0)'")
+        explained = session.ask("explain select 1 from only public.p where ctid >= '(16,0)' and ctid < '(32,0)'")
     sql("drop table p", "large")
     assert (pieces, pieces["public.p"][0]) == (whole, 11_999)
     assert len([one for one in asked if "from only public.p t where ctid" in one]) > 3
